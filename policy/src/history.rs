@@ -1,0 +1,113 @@
+//! What is known besides the machine itself: its history in org state, and the circumstances of this run.
+
+use serde::{Deserialize, Serialize};
+
+use crate::RootKind;
+
+/// The fold of this device's events, and its open journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// Event id of the head of the longest valid chain.
+    pub head: Option<String>,
+    /// Highest `seq` seen; 0 when there is no event.
+    pub seq: u64,
+    /// More than one head: both branches' credentials are candidates.
+    pub forked: bool,
+    /// AMT as we last proved it to be ours.
+    pub amt: Option<AmtOurs>,
+    /// Highest credential generation seen for AMT, in events or escrow files; 0 when there is none.
+    pub amt_generation: u32,
+    /// A change that our own journal shows we had begun and not finished.
+    pub open: Option<OpenChange>,
+    /// The last firmware image we staged.
+    pub staged: Option<Staged>,
+    /// Highest policy serial applied to this device, with that policy's sha256 (hex).
+    pub policy: Option<(u64, String)>,
+    /// Events that could not be read or whose hash or signature does not hold, by file name.
+    pub rejected: Vec<String>,
+}
+
+/// AMT of this device, proven ours by a `verified` event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AmtOurs {
+    pub generation: u32,
+    /// `Digest:<32 hex>`; it changes when the device is provisioned again, so it tells ours from others'.
+    pub realm: String,
+    /// `ccm` or `acm`.
+    pub control_mode: String,
+    /// The event that holds the proof.
+    pub event: String,
+    /// Escrow file name that holds the credential.
+    pub escrow: String,
+}
+
+/// The open journal: which credential generation was on its way to the device when the run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenChange {
+    pub generation: u32,
+    /// `DigestRealm` of the device just before the change.
+    pub realm: String,
+    /// The mutating call was about to be sent, so it may have happened.
+    pub call_sent: bool,
+}
+
+/// A staged firmware image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staged {
+    /// sha256 (hex) of the image that was given.
+    pub original_sha256: String,
+    /// sha256 (hex) of the image that was staged.
+    pub result_sha256: String,
+    pub method: String,
+    pub event: String,
+}
+
+/// The circumstances of this run, told by the operator and by the medium, never by the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Context {
+    pub root: RootKind,
+    pub site: Option<String>,
+    pub role: Option<String>,
+    /// Seconds since 1970 by this machine's clock.
+    pub now: i64,
+    /// False for a clock that nothing vouches for; then dates only warn.
+    pub clock_trusted: bool,
+    pub trust: PolicyTrust,
+    /// Where the device id comes from a seed in `--out` and not from the hardware.
+    pub weak_id: bool,
+    /// Why escrow would not be durable in `--out`; none where it is.
+    pub escrow_not_durable: Option<String>,
+    /// The image given with `--firmware-image`.
+    pub firmware: Option<Firmware>,
+}
+
+/// Who vouches for the policy file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyTrust {
+    /// No valid signature, and nothing that permits that.
+    Unsigned,
+    /// No valid signature; the operator said `--allow-unsigned`.
+    UnsignedAllowed,
+}
+
+/// What a firmware image turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Firmware {
+    pub sha256: String,
+    pub size: u64,
+    /// `major.minor.hotfix.build`.
+    pub me_version: Option<String>,
+    /// Such as `ME 11 (Skylake/Kaby Lake)`.
+    pub generation: Option<String>,
+    pub soft_disable: SoftDisable,
+}
+
+/// Whether the soft-disable strap of an image can be set by this build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SoftDisable {
+    Possible,
+    AlreadySet,
+    Refused(String),
+}

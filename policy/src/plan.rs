@@ -1,0 +1,124 @@
+//! What would be done, in order, and why.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Exit;
+
+/// What a rule asks for. The customer's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    Use,
+    Neutralize,
+    Ignore,
+}
+
+impl Action {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Use => "use",
+            Self::Neutralize => "neutralize",
+            Self::Ignore => "ignore",
+        }
+    }
+}
+
+/// One way to bring a machine back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channel {
+    Amt,
+    Dash,
+    Ipmi,
+    Redfish,
+    Watchdog,
+    Pdu,
+    Wol,
+    VpsApi,
+    HypervisorApi,
+}
+
+impl Channel {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Amt => "amt",
+            Self::Dash => "dash",
+            Self::Ipmi => "ipmi",
+            Self::Redfish => "redfish",
+            Self::Watchdog => "watchdog",
+            Self::Pdu => "pdu",
+            Self::Wol => "wol",
+            Self::VpsApi => "vps-api",
+            Self::HypervisorApi => "hypervisor-api",
+        }
+    }
+}
+
+/// The ordered list of what would be done. Serialized, it is what `plan --json` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub action: Action,
+    /// Id of the rule that applies; none where the defaults apply.
+    pub rule: Option<String>,
+    pub steps: Vec<Step>,
+    /// What a person should know, such as an expired policy under a clock that nothing vouches for.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// A plan with a refusal does nothing at all: refusals are decided before any call.
+    pub fn refused(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.what, StepKind::Refuse { .. }))
+    }
+}
+
+/// One entry of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Stable, such as `amt.setup-ccm`.
+    pub id: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub channel: Option<Channel>,
+    pub what: StepKind,
+    /// The rule and the facts that led here.
+    pub reason: String,
+    /// What must still hold just before the step is carried out.
+    pub precondition: String,
+    pub reversibility: Reversibility,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum StepKind {
+    /// Nothing is touched; what was found is recorded.
+    Record,
+    /// Nothing is touched, because policy cannot or must not be carried out here.
+    Refuse {
+        exit: Exit,
+        /// A stable word for programs, such as `provisioned-by-others`.
+        cause: String,
+        /// What was asked, why not, and which policy key or flag would permit it.
+        text: String,
+    },
+    /// Take back what our own journal shows we were changing when a run ended (CCM only, over MEI).
+    AmtUndo { generation: u32 },
+    /// Make a password, escrow it, activate client control mode with it, prove it.
+    AmtSetupCcm,
+    /// See that the AMT we proved is still the one that answers; changes nothing.
+    AmtConfirm { realm: String, last_proof: String },
+    /// Stage an image whose soft-disable strap is set.
+    StageSoftDisable,
+    /// Record why nothing of the policy's methods could be applied.
+    ReportOnly { because: Vec<String> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reversibility {
+    /// Changes nothing.
+    ReadOnly,
+    /// Can be undone from this machine without a credential.
+    Undoable,
+    /// Can be undone with the escrowed credential or the kept original only.
+    WithCredential,
+}
