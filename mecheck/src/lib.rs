@@ -1,1 +1,40 @@
+//! Flash and ME images, read and changed as pure functions on byte slices.
+//!
+//! This crate opens no file and knows no device. Every input is hostile: each read is checked against the slice, and
+//! an error names the offset. It never guesses: a strap bit is set only where PCH family, ME major and the strap's
+//! constant bits agree (reference/me.md 1.5), otherwise the refusal says which of them did not.
+//!
+//! Today it reads descriptors and ME 6 to 18 images far enough to name version and generation, and sets the
+//! soft-disable strap of Skylake and Kaby Lake (ME 11). It removes no code and checks no signature.
 
+#![forbid(unsafe_code)]
+
+mod bytes;
+mod descriptor;
+mod me;
+mod soft_disable;
+
+pub use bytes::ImageError;
+pub use descriptor::{Descriptor, PchFamily, Region};
+pub use me::{Generation, MeImage, Version};
+pub use soft_disable::{Change, Neutralized, Refusal, SoftDisable, set_soft_disable};
+
+/// What an image turned out to be.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    pub descriptor: Descriptor,
+    /// None where the ME region is unused, all FF or not understood; the error says why.
+    pub me: Result<MeImage, ImageError>,
+    pub soft_disable: SoftDisable,
+}
+
+/// Reads a full flash image: a descriptor and the ME region it names.
+///
+/// # Errors
+/// [`ImageError`] where there is no flash descriptor or its tables lie outside the file.
+pub fn inspect(image: &[u8]) -> Result<Inspection, ImageError> {
+    let descriptor = Descriptor::parse(image)?;
+    let me = MeImage::in_flash(image, &descriptor);
+    let soft_disable = SoftDisable::of(image, &descriptor, me.as_ref());
+    Ok(Inspection { descriptor, me, soft_disable })
+}

@@ -1,0 +1,70 @@
+//! Real images (reference/me.md, `images.tsv`): version and generation of every ME image, and the strap's verdict
+//! on every full image. Reads `OOB_CORPUS` and, for the composed images, `OOB_CORPUS_BUILT`.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use oob_mecheck::{MeImage, SoftDisable, inspect, set_soft_disable};
+
+/// Composed images of Skylake or Kaby Lake with ME 11: the only ones whose strap this build sets.
+const SETTABLE: [&str; 2] = ["full/x210.bin", "full/starbook_kbl.bin"];
+
+struct Row {
+    file: String,
+    kind: String,
+    version: String,
+}
+
+fn corpus() -> Option<(PathBuf, Vec<Row>)> {
+    let Some(root) = env::var_os("OOB_CORPUS") else {
+        eprintln!("skipped: mecheck corpus tests (real ME images): OOB_CORPUS is not set");
+        return None;
+    };
+    let root = PathBuf::from(root).join("firmware");
+    let table = fs::read_to_string(root.join("images.tsv")).expect("OOB_CORPUS is set but has no firmware/images.tsv");
+    let rows = table.lines().skip(1).map(|line| {
+        let columns: Vec<&str> = line.split('\t').collect();
+        Row { file: columns[0].into(), kind: columns[5].into(), version: columns[6].into() }
+    });
+    Some((root, rows.collect()))
+}
+
+#[test]
+fn every_me_image_has_the_version_of_the_table() {
+    let Some((root, rows)) = corpus() else { return };
+    let mut seen = 0;
+    for row in rows.iter().filter(|row| row.kind == "me-only") {
+        let image = fs::read(root.join(&row.file)).expect("the table names a missing ME image");
+        let me = MeImage::parse(&image);
+        match me {
+            Ok(me) => assert_eq!(me.version.to_string(), row.version, "{}", row.file),
+            Err(error) => panic!("{}: {error}", row.file),
+        }
+        seen += 1;
+    }
+    assert!(seen >= 8, "only {seen} ME images in the table");
+}
+
+#[test]
+fn the_strap_is_set_only_where_all_evidence_agrees() {
+    let Some((_, rows)) = corpus() else { return };
+    let built = PathBuf::from(env::var_os("OOB_CORPUS_BUILT").expect("OOB_CORPUS is set, so OOB_CORPUS_BUILT must be"));
+    let mut seen = 0;
+    for row in rows.iter().filter(|row| row.kind.starts_with("full-composed")) {
+        let image = fs::read(built.join(&row.file)).expect("a composed image is missing");
+        let settable = SETTABLE.contains(&row.file.as_str());
+        let verdict = inspect(&image).expect("a full image has a descriptor").soft_disable;
+        assert_eq!(matches!(verdict, SoftDisable::Possible { offset: 0x100 }), settable, "{}: {verdict:?}", row.file);
+        match set_soft_disable(&image) {
+            Ok(done) => {
+                assert!(settable, "{} was changed", row.file);
+                let differing: Vec<usize> = (0..image.len()).filter(|at| image[*at] != done.image[*at]).collect();
+                assert_eq!(differing, [0x102], "{}", row.file);
+            }
+            Err(refusal) => assert!(!settable, "{}: {refusal}", row.file),
+        }
+        seen += 1;
+    }
+    assert!(seen >= 15, "only {seen} composed images in the table");
+}
