@@ -1,1 +1,3 @@
-fn main() {}
+//! The agent as a process against simulated machines as processes.
+
+mod architecture;

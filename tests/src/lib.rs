@@ -1,1 +1,157 @@
+//! What the end-to-end tests share: the two programs as processes, simulated machines, scratch directories.
+//!
+//! Nothing here depends on a crate of the product, so a test sees what an operator sees: files, exit codes, text.
 
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A program of this workspace, built by `cargo test --workspace` beside the test itself.
+///
+/// # Panics
+/// Where it was not built: run `cargo test --workspace`, which builds every program.
+pub fn program(name: &str) -> PathBuf {
+    let path = build_directory().join(name);
+    assert!(path.exists(), "{} is missing; run `cargo test --workspace`, which builds it", path.display());
+    path
+}
+
+fn build_directory() -> PathBuf {
+    let test = env::current_exe().expect("a test has a path");
+    test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").to_path_buf()
+}
+
+/// The root of the workspace.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_path_buf()
+}
+
+/// A scratch directory on the disk that holds the build, since escrow refuses a tmpfs.
+pub fn scratch() -> tempfile::TempDir {
+    let base = build_directory().join("scratch");
+    fs::create_dir_all(&base).expect("making the scratch directory");
+    tempfile::Builder::new().prefix("e2e-").tempdir_in(base).expect("making a scratch directory")
+}
+
+/// Says, past the test runner's capture, what is not tested here.
+pub fn skip(what: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {what}");
+}
+
+/// True where another program is installed; otherwise says what is skipped.
+pub fn installed(name: &str, what: &str) -> bool {
+    let found = env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(name).is_file());
+    if !found {
+        skip(&format!("{what}: {name} is not installed"));
+    }
+    found
+}
+
+/// Runs the agent.
+pub fn agent<I, S>(arguments: I) -> Output
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<std::ffi::OsStr>,
+{
+    agent_command().args(arguments).output().expect("running oob-agent")
+}
+
+/// The agent with an environment of its own.
+pub fn agent_command() -> Command {
+    let mut command = Command::new(program("oob-agent"));
+    command.current_dir(workspace()).env("NO_COLOR", "1");
+    command
+}
+
+/// The agent's exit code; a killed agent has none.
+pub fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+/// stdout as JSON, with both streams in the panic if it is not.
+pub fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("stdout is not JSON ({error}):\n{}\n{}", text(&output.stdout), text(&output.stderr))
+    })
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A simulated machine, served by a process of its own until it is dropped.
+pub struct Machine {
+    process: Child,
+    pub dir: PathBuf,
+}
+
+impl Machine {
+    pub fn start(profile: &str, dir: &Path, arguments: &[&str]) -> Self {
+        let mut process = Command::new(program("oob-sim"))
+            .args(["machine", "--profile", profile, "--until-stdin-closes", "--dir"])
+            .arg(dir)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starting oob-sim");
+        let mut line = String::new();
+        BufReader::new(process.stdout.as_mut().expect("stdout is piped"))
+            .read_line(&mut line)
+            .expect("reading oob-sim's first line");
+        assert!(line.starts_with("ready"), "oob-sim said {line:?}");
+        Self { process, dir: dir.to_path_buf() }
+    }
+
+    /// The simulator's own record: control mode, counters, calls.
+    pub fn state(&self) -> Value {
+        let file = self.dir.join("sim/state.json");
+        serde_json::from_slice(&fs::read(&file).expect("reading sim/state.json")).expect("sim/state.json is JSON")
+    }
+
+    pub fn mutating_calls(&self) -> u64 {
+        self.state()["mutating"].as_u64().expect("a count")
+    }
+
+    pub fn calls(&self) -> Vec<String> {
+        let state = self.state();
+        let calls = state["calls"].as_array().expect("a list of calls");
+        calls.iter().map(|call| call.as_str().expect("a call's name").to_owned()).collect()
+    }
+
+    /// The loopback port that stands for `port` of this machine.
+    pub fn port(&self, port: &str) -> u16 {
+        let ports: Value =
+            serde_json::from_slice(&fs::read(self.dir.join("ports.json")).expect("reading ports.json")).expect("JSON");
+        u16::try_from(ports[port].as_u64().expect("the port is served")).expect("a port number")
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Every file below `dir`, in order.
+pub fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![dir.to_path_buf()];
+    while let Some(next) = open.pop() {
+        let Ok(entries) = fs::read_dir(&next) else { continue };
+        for entry in entries.flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => open.push(entry.path()),
+                Ok(kind) if kind.is_file() => found.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,137 @@
+//! The command line (DESIGN section 6). Types only; [`crate::commands`] gives them meaning.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Run-once, enrolment-time agent for out-of-band management.
+///
+/// Detects Intel AMT/ME, AMD PRO/DASH and every other channel that could bring this machine back, applies the
+/// org's policy (use, neutralize or ignore), and reports the resulting recovery capability.
+#[derive(Debug, Parser)]
+#[command(name = "oob-agent", version, max_term_width = 100, help_expected = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    #[command(flatten)]
+    pub log: Log,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 satisfied, 2 usage, 3 policy refused, 4 escrow not durable or --out not writable,\n\
+5 device or image refused or failed, 6 device state indeterminate, 8 policy asks what this machine, image or\n\
+build cannot do, 9 drift, 10 done but a power cycle or flashing is needed, 70 internal.";
+
+#[derive(Debug, Args)]
+pub struct Log {
+    /// Log what happens on stderr: -v steps, -vv calls, -vvv every message (never secrets)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+
+    /// Form of the log on stderr
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Detect, decide, carry out, report: the main job
+    Apply(Apply),
+    /// Print what apply would do; touch nothing
+    Plan(Apply),
+    /// Print what this machine has
+    Detect(Detect),
+    /// Look at a policy file
+    #[command(subcommand)]
+    Policy(Policy),
+}
+
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// The org's policy file
+    #[arg(long, value_name = "FILE")]
+    pub policy: PathBuf,
+
+    /// Directory of org state: events, escrow, reports
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// The machine: / or a captured or simulated one
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+
+    /// Full flash dump to neutralize; it is read, never written
+    #[arg(long, value_name = "FILE")]
+    pub firmware_image: Option<PathBuf>,
+
+    /// Where this machine will stand, for rules that match on it
+    #[arg(long)]
+    pub site: Option<String>,
+
+    /// What this machine is for, for rules that match on it
+    #[arg(long)]
+    pub role: Option<String>,
+
+    /// Ed25519 key that signs the events: PKCS#8 PEM or raw 32-byte seed
+    #[arg(long, value_name = "FILE")]
+    pub signing_key: Option<PathBuf>,
+
+    /// Permit `use` and `neutralize` on a live machine though the policy has no valid signature
+    #[arg(long)]
+    pub allow_unsigned: bool,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Detect {
+    /// The machine: / or a captured or simulated one
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+
+    /// Print the facts as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Check a policy file and print every diagnostic
+    Lint {
+        /// The policy file
+        file: PathBuf,
+    },
+    /// Print every rule, matched or not, and why
+    Explain {
+        /// The policy file
+        file: PathBuf,
+
+        /// Facts as printed by `detect --json`; without it the machine under --root is looked at
+        #[arg(long, value_name = "FILE")]
+        facts: Option<PathBuf>,
+
+        /// The machine: / or a captured or simulated one
+        #[arg(long, value_name = "DIR", default_value = "/", conflicts_with = "facts")]
+        root: PathBuf,
+
+        /// Where the machine will stand
+        #[arg(long)]
+        site: Option<String>,
+
+        /// What the machine is for
+        #[arg(long)]
+        role: Option<String>,
+
+        /// Print the explanation as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
