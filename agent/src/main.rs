@@ -1,1 +1,23 @@
-fn main() {}
+//! `oob-agent`: parse, one match, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use oob_agent::{cli::Cli, commands, log, secrets};
+use oob_policy::Exit;
+
+fn main() -> ExitCode {
+    log::exit_on_panic();
+    let cli = Cli::parse();
+    log::start(&cli.log);
+    // Before anything secret exists: no core dump, no ptrace by others of the same user.
+    secrets::harden();
+    let exit = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(commands::run(cli.command)),
+        Err(error) => {
+            log::problem(&format!("starting the runtime: {error}"));
+            Exit::Internal
+        }
+    };
+    ExitCode::from(exit.code())
+}

@@ -2,6 +2,8 @@
 //!
 //! Nothing here depends on a crate of the product, so a test sees what an operator sees: files, exit codes, text.
 
+pub mod image;
+
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

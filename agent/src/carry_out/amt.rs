@@ -1,0 +1,119 @@
+//! The PTHI dialogue with this machine's AMT: one MEI connection, one question after another.
+
+use std::fmt;
+use std::time::Duration;
+
+use oob_wsman::mei_clients;
+use oob_wsman::pthi::{
+    Command, ControlMode, GetCodeVersions, GetControlMode, GetProvisioningState, GetUuid, ProvisioningState, PthiError,
+};
+
+use crate::detect::{PthiAnswer, Versions};
+use crate::machine::{Machine, Mei, MeiError};
+use crate::probe;
+
+/// The ME answers `not ready` for some seconds after boot; the field's tools ask four times, 4 s apart
+/// (reference/amt.md 1.1).
+const NOT_READY_TRIES: u32 = 4;
+const NOT_READY_PAUSE: Duration = Duration::from_secs(4);
+const REPLY: Duration = Duration::from_secs(10);
+
+/// Why the device gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    #[error("{0}")]
+    Mei(#[from] MeiError),
+    #[error("{0}")]
+    Pthi(#[from] PthiError),
+}
+
+/// An open connection to the PTHI client.
+pub struct Pthi<'m> {
+    machine: &'m Machine,
+    mei: Mei,
+}
+
+impl<'m> Pthi<'m> {
+    pub async fn connect(machine: &'m Machine) -> Result<Self, Trouble> {
+        Ok(Self { machine, mei: connect(machine, "pthi", mei_clients::PTHI.guid).await? })
+    }
+
+    /// Asks once; a question that changes nothing is asked again while the firmware says that it is not ready.
+    pub async fn ask<C: Command>(&mut self, command: C) -> Result<C::Reply, Trouble> {
+        let mut tries = if C::MUTATING { 1 } else { NOT_READY_TRIES };
+        loop {
+            tries -= 1;
+            match self.exchange(&command).await {
+                Err(Trouble::Pthi(PthiError::Status(status))) if status.is_transient() && tries > 0 => {
+                    self.machine.pause(NOT_READY_PAUSE).await;
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn exchange<C: Command>(&mut self, command: &C) -> Result<C::Reply, Trouble> {
+        let point = Point { kind: if C::MUTATING { "mutating" } else { "asking" }, what: C::NAME };
+        probe::before(&point);
+        self.mei.send(&command.encode()).await?;
+        let reply = self.mei.recv(self.machine.deadline(REPLY)).await?;
+        probe::after(&point);
+        tracing::debug!(command = C::NAME, bytes = reply.len(), "pthi reply");
+        Ok(command.decode(&reply)?)
+    }
+}
+
+/// Connects to a firmware client, as a point where a run may die.
+pub(super) async fn connect(machine: &Machine, name: &'static str, guid: &str) -> Result<Mei, MeiError> {
+    let point = Point { kind: "connect", what: name };
+    probe::before(&point);
+    let mei = machine.mei_connect(guid).await?;
+    probe::after(&point);
+    Ok(mei)
+}
+
+/// A device call, as the crash points name it.
+pub(super) struct Point {
+    pub(super) kind: &'static str,
+    pub(super) what: &'static str,
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "device {} {}", self.kind, self.what)
+    }
+}
+
+/// Asks what detection wants to know; changes nothing. None where the machine has no MEI at all.
+pub async fn ask(machine: &Machine) -> Option<PthiAnswer> {
+    let mut pthi = match Pthi::connect(machine).await {
+        Ok(pthi) => pthi,
+        Err(Trouble::Mei(MeiError::NoDriver { .. })) => return None,
+        Err(trouble) => return Some(PthiAnswer::unreachable(&trouble.to_string())),
+    };
+    let code_versions = pthi.ask(GetCodeVersions).await.map(|versions| Versions {
+        amt: versions.amt().unwrap_or_default().to_owned(),
+        sku: versions.sku().map_or(0, |sku| sku.0),
+        build: versions.build().unwrap_or_default().to_owned(),
+    });
+    let provisioning = pthi.ask(GetProvisioningState).await.map(|state| match state {
+        ProvisioningState::Pre => 0,
+        ProvisioningState::In => 1,
+        ProvisioningState::Post => 2,
+        ProvisioningState::Other(other) => other,
+    });
+    let control_mode = pthi.ask(GetControlMode).await.map(|mode| match mode {
+        ControlMode::None => 0,
+        ControlMode::Client => 1,
+        ControlMode::Admin => 2,
+        ControlMode::Other(other) => other,
+    });
+    let uuid = pthi.ask(GetUuid).await;
+    let text = |trouble: Trouble| trouble.to_string();
+    Some(PthiAnswer {
+        code_versions: code_versions.map_err(text),
+        provisioning: provisioning.map_err(text),
+        control_mode: control_mode.map_err(text),
+        uuid: uuid.map_err(text),
+    })
+}

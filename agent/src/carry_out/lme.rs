@@ -1,0 +1,263 @@
+//! WS-Man's way to this machine's own AMT without a network: HTTP over an APF channel over the LME client.
+//!
+//! One [`Lme`] is one MEI connection. It keeps a channel open between requests, as the nonce does; AMT closes it after
+//! a 401, and then the next request opens another (reference/amt.md 3.2, 4.1).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use oob_wsman::apf::{ApfError, CLEARTEXT_PORT, ChannelId, Event, OpenFailure, Session};
+use oob_wsman::http::{HttpRequest, HttpResponse};
+use oob_wsman::{Transport, mei_clients};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::timeout;
+
+use super::amt::{Point, connect};
+use crate::machine::{Machine, Mei, MeiError};
+use crate::probe;
+
+/// No WS-Man answer of AMT comes near this.
+const LARGEST_BODY: usize = 1 << 20;
+/// Room for a whole answer with its headers, so that the pump never waits for the parser.
+const PIPE: usize = 2 << 20;
+/// AMT 16 withdraws and renews its ports when idle; an open that races that is refused and may be repeated.
+const OPEN_TRIES: u32 = 4;
+const OPEN_PAUSE: Duration = Duration::from_millis(250);
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// `Setup` computes for a while; the field waits 30 s and more.
+const ANSWER: Duration = Duration::from_secs(60);
+const CLOSING: Duration = Duration::from_secs(2);
+
+#[derive(Debug, thiserror::Error)]
+pub enum LmeError {
+    #[error("{0}")]
+    Mei(#[from] MeiError),
+    #[error("speaking APF to AMT: {0}")]
+    Apf(#[from] ApfError),
+    #[error("opening AMT's port {CLEARTEXT_PORT} over MEI: refused ({0:?}); is AMT enabled in the firmware setup?")]
+    Refused(OpenFailure),
+    #[error("AMT offers TLS only on its local ports; this build provisions AMT below 19, which has cleartext ones")]
+    TlsOnly,
+    #[error("AMT ended the port forwarding session (reason {0}); run again")]
+    Disconnected(u32),
+    #[error("waiting for AMT's {what}: nothing came within {waited:?}; run again when the machine has settled")]
+    Silent { what: &'static str, waited: Duration },
+    #[error("reading AMT's HTTP answer: {0}")]
+    Http(String),
+}
+
+/// A connection to the LME client with at most one HTTP connection over it.
+pub struct Lme<'m> {
+    machine: &'m Machine,
+    pump: Pump,
+    http: Option<Http>,
+}
+
+struct Pump {
+    mei: Mei,
+    session: Session,
+}
+
+struct Http {
+    channel: ChannelId,
+    /// The device's end of the byte stream that hyper reads and writes.
+    wire: DuplexStream,
+    sender: SendRequest<Full<Bytes>>,
+    connection: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+impl<'m> Lme<'m> {
+    /// Connects and waits until AMT has said which ports it forwards.
+    ///
+    /// # Errors
+    /// [`LmeError`]; `Mei(Busy)` usually means that an LMS daemon owns the client.
+    pub async fn connect(machine: &'m Machine) -> Result<Self, LmeError> {
+        let mei = connect(machine, "lme", mei_clients::LME.guid).await?;
+        let session = Session::new(mei.max_msg_length());
+        let mut pump = Pump { mei, session };
+        pump.session.start();
+        let waited = machine.deadline(HANDSHAKE);
+        timeout(waited, pump.until_ready()).await.map_err(|_| LmeError::Silent { what: "port list", waited })??;
+        Ok(Self { machine, pump, http: None })
+    }
+
+    /// Gives up the channel, so that the next request goes over a new one with a new login.
+    pub async fn start_over(&mut self) {
+        if let Some(http) = self.http.take() {
+            self.pump.session.close(http.channel);
+            // AMT has 8 slots; a peer that never answers the close costs one of them, not the run.
+            let closing = self.pump.until_closed(http.channel);
+            let _ = timeout(self.machine.deadline(CLOSING), closing).await;
+        }
+    }
+
+    async fn open(&mut self) -> Result<&mut Http, LmeError> {
+        if self.http.as_ref().is_some_and(|http| http.sender.is_closed()) {
+            self.start_over().await;
+        }
+        if self.http.is_none() {
+            let channel = self.open_channel().await?;
+            let (ours, wire) = duplex(PIPE);
+            let (sender, connection) =
+                handshake(TokioIo::new(ours)).await.map_err(|error| LmeError::Http(error.to_string()))?;
+            let connection = Box::pin(async {
+                let _ = connection.await;
+            });
+            self.http = Some(Http { channel, wire, sender, connection });
+        }
+        self.http.as_mut().ok_or_else(|| LmeError::Http("no connection".into()))
+    }
+
+    async fn open_channel(&mut self) -> Result<ChannelId, LmeError> {
+        let mut tries = OPEN_TRIES;
+        loop {
+            tries -= 1;
+            let waited = self.machine.deadline(HANDSHAKE);
+            let opening = timeout(waited, self.pump.open(CLEARTEXT_PORT)).await;
+            match opening.map_err(|_| LmeError::Silent { what: "channel", waited })? {
+                Err(LmeError::Refused(reason)) if reason.is_retryable() && tries > 0 => {
+                    self.machine.pause(OPEN_PAUSE).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+}
+
+impl Transport for Lme<'_> {
+    type Error = LmeError;
+
+    async fn post(&mut self, request: HttpRequest) -> Result<HttpResponse, LmeError> {
+        let waited = self.machine.deadline(ANSWER);
+        self.open().await?;
+        let Self { pump, http: Some(http), .. } = self else {
+            return Err(LmeError::Http("no connection".into()));
+        };
+        let point = Point { kind: "asking", what: "http" };
+        probe::before(&point);
+        let answer = timeout(waited, pump.exchange(http, request)).await;
+        probe::after(&point);
+        let answer = answer.unwrap_or(Err(LmeError::Silent { what: "answer", waited }));
+        if answer.is_err() {
+            self.start_over().await;
+        }
+        answer
+    }
+}
+
+impl Pump {
+    async fn until_ready(&mut self) -> Result<(), LmeError> {
+        loop {
+            for event in self.turn().await? {
+                match event {
+                    Event::Ready { tls: false } => return self.flush().await,
+                    Event::Ready { tls: true } => return Err(LmeError::TlsOnly),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    async fn open(&mut self, port: u16) -> Result<ChannelId, LmeError> {
+        let wanted = self.session.open(port)?;
+        loop {
+            for event in self.turn().await? {
+                match event {
+                    Event::Opened { channel } if channel == wanted => return Ok(wanted),
+                    Event::OpenFailed { channel, reason } if channel == wanted => return Err(LmeError::Refused(reason)),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    async fn until_closed(&mut self, wanted: ChannelId) -> Result<(), LmeError> {
+        loop {
+            if self.turn().await?.iter().any(|event| matches!(event, Event::Closed { channel } if *channel == wanted)) {
+                return self.flush().await;
+            }
+        }
+    }
+
+    /// Carries bytes between hyper and the channel until the answer is whole.
+    async fn exchange(&mut self, http: &mut Http, request: HttpRequest) -> Result<HttpResponse, LmeError> {
+        let Http { channel, wire, sender, connection } = http;
+        let mut asking = std::pin::pin!(ask(sender, request));
+        let mut outgoing = vec![0; 4096];
+        let mut parsing = true;
+        let mut writing = true;
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut asking => return answer,
+                () = &mut *connection, if parsing => parsing = false,
+                read = wire.read(&mut outgoing), if writing => match read {
+                    Ok(length @ 1..) => {
+                        self.session.send(*channel, outgoing.get(..length).unwrap_or_default())?;
+                        self.flush().await?;
+                    }
+                    _ => writing = false,
+                },
+                datagram = self.mei.recv(ANSWER) => {
+                    for event in self.take(&datagram?).await? {
+                        match event {
+                            Event::Data { channel: from, bytes } if from == *channel => {
+                                wire.write_all(&bytes).await.map_err(|error| LmeError::Http(error.to_string()))?;
+                            }
+                            Event::Closed { channel: which } if which == *channel => {
+                                let _ = wire.shutdown().await;
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says what is to be said, then takes one message.
+    async fn turn(&mut self) -> Result<Vec<Event>, LmeError> {
+        self.flush().await?;
+        let datagram = self.mei.recv(ANSWER).await?;
+        self.take(&datagram).await
+    }
+
+    async fn take(&mut self, datagram: &[u8]) -> Result<Vec<Event>, LmeError> {
+        let events = self.session.receive(datagram)?;
+        for event in &events {
+            if let Event::Disconnected { reason } = event {
+                return Err(LmeError::Disconnected(*reason));
+            }
+        }
+        self.flush().await?;
+        Ok(events)
+    }
+
+    async fn flush(&mut self) -> Result<(), LmeError> {
+        while let Some(datagram) = self.session.poll_transmit() {
+            self.mei.send(&datagram).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn ask(sender: &mut SendRequest<Full<Bytes>>, request: HttpRequest) -> Result<HttpResponse, LmeError> {
+    let http = |error: &dyn std::fmt::Display| LmeError::Http(error.to_string());
+    let mut builder = hyper::Request::post(request.path.as_str());
+    for (name, value) in &request.headers {
+        builder = builder.header(name.as_str(), value.as_str());
+    }
+    let whole = builder.body(Full::new(Bytes::from(request.body))).map_err(|error| http(&error))?;
+    sender.ready().await.map_err(|error| http(&error))?;
+    let answer: hyper::Response<Incoming> = sender.send_request(whole).await.map_err(|error| http(&error))?;
+    let (parts, body) = answer.into_parts();
+    let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers = parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|error| http(&error))?;
+    Ok(HttpResponse { status: parts.status.as_u16(), headers, body: body.to_bytes().to_vec() })
+}

@@ -1,0 +1,79 @@
+//! The one place that runs steps. A step that fails ends the run; what follows it is skipped and said so.
+
+use oob_policy::{Exit, History, Outcome, Plan, Policy, Status, Step, StepKind, Value};
+
+use crate::firmware::Image;
+use crate::log::Progress;
+use crate::machine::Machine;
+use crate::state::{Chain, DirStore, Journal};
+
+pub mod amt;
+mod ccm;
+mod lme;
+mod stage;
+
+/// Everything a step may use. Steps take no other way to the machine, the store or the operator.
+pub struct Run<'a> {
+    pub machine: &'a Machine,
+    pub policy: &'a Policy,
+    pub history: &'a History,
+    pub store: &'a DirStore,
+    pub chain: &'a mut Chain,
+    pub journal: &'a mut Journal,
+    pub image: Option<&'a Image>,
+    /// What else names this device, sealed beside a credential so that a lost index is no lost machine.
+    pub aliases: Vec<String>,
+    pub progress: Progress,
+}
+
+/// Carries out a plan without refusals, in order.
+pub async fn carry_out(run: &mut Run<'_>, plan: &Plan) -> Vec<Outcome> {
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for step in &plan.steps {
+        let failed = outcomes.iter().any(|outcome| matches!(outcome.status, Status::Failed | Status::NeedsHuman));
+        let outcome = if failed { skipped(step) } else { carry_out_step(run, step).await };
+        outcomes.push(outcome);
+    }
+    outcomes
+}
+
+async fn carry_out_step(run: &mut Run<'_>, step: &Step) -> Outcome {
+    match &step.what {
+        StepKind::Record => outcome(step, Status::Done, "nothing was touched; what was found is recorded"),
+        StepKind::AmtSetupCcm => ccm::set_up(run, step).await,
+        StepKind::AmtUndo { generation } => ccm::undo(run, step, *generation).await,
+        StepKind::AmtConfirm { realm, last_proof } => ccm::confirm(run, step, realm, last_proof).await,
+        StepKind::StageSoftDisable => stage::soft_disable(run, step),
+        StepKind::ReportOnly { because } => {
+            failed(step, Exit::Impossible, "report-only", format!("nothing was staged: {}", because.join("; ")))
+        }
+        // A plan with a refusal is not carried out at all; the caller has said so before coming here.
+        StepKind::Refuse { exit, cause, text } => failed(step, *exit, cause, text.clone()),
+    }
+}
+
+fn outcome(step: &Step, status: Status, text: impl Into<String>) -> Outcome {
+    Outcome {
+        step: step.id.clone(),
+        status,
+        changed: false,
+        exit: Exit::Satisfied,
+        cause: None,
+        text: text.into(),
+        evidence: std::collections::BTreeMap::new(),
+    }
+}
+
+/// A failure that left the device as it was.
+fn failed(step: &Step, exit: Exit, cause: &str, text: impl Into<String>) -> Outcome {
+    Outcome { exit, cause: Some(cause.to_owned()), ..outcome(step, Status::Failed, text) }
+}
+
+fn skipped(step: &Step) -> Outcome {
+    outcome(step, Status::Skipped, "an earlier step failed")
+}
+
+fn with_evidence<const N: usize>(mut outcome: Outcome, evidence: [(&str, Value); N]) -> Outcome {
+    outcome.evidence.extend(evidence.map(|(name, value)| (name.to_owned(), value)));
+    outcome
+}

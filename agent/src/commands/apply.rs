@@ -1,0 +1,299 @@
+//! `oob-agent apply` and `plan`: the main job, top to bottom.
+//!
+//! Nothing is written before the policy, the machine and `--out` are known to be good, and nothing is changed on the
+//! machine before the plan is made.
+
+use std::path::{Path, PathBuf};
+
+use oob_policy::{
+    Action, Assessment, Context, Detection, Exit, Format, History, Outcome, Plan, Policy, PolicyTrust, Report, RootKind,
+    StepKind, assess, decide, refusal_outcomes,
+};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::detect::{look, open_machine};
+use super::policy::read_policy;
+use super::{Stop, print, print_json};
+use crate::carry_out::{Run, carry_out};
+use crate::cli::Apply;
+use crate::firmware::Image;
+use crate::identity;
+use crate::log::Progress;
+use crate::machine::Machine;
+use crate::report;
+use crate::state::{
+    Chain, DirStore, Durability, EventPolicy, Journal, Kind, Medium, OrgState, Signer, StateError, durability, fold,
+    new_run_id,
+};
+
+pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
+    let ended = run(arguments).await;
+    if let (Err(stop), true) = (&ended, arguments.json) {
+        print_json(&json!({
+            "schema": "oob-result/1", "exit_code": stop.exit.code(), "reason": stop.cause, "changed": false,
+            "text": stop.text, "plan": null, "outcomes": [], "capability": null, "out": arguments.out,
+        }))?;
+    }
+    ended
+}
+
+/// The plan alone: the same inputs, no lock, nothing created.
+pub(super) async fn plan(arguments: &Apply) -> Result<Exit, Stop> {
+    let inputs = gather(arguments).await?;
+    let store = DirStore::at(&arguments.out);
+    let device_id = match &inputs.detection.device_id {
+        Some(id) => Some(id.clone()),
+        None => store.read_seed().map_err(unreadable)?.map(|seed| weak_id(&inputs.machine, &seed)),
+    };
+    let history = match &device_id {
+        Some(id) => {
+            store.check_root(id, inputs.machine.kind()).map_err(unreadable)?;
+            let journal = Journal::read(&store, id).map_err(unreadable)?;
+            fold(&store.stored(id).map_err(unreadable)?, &journal)
+        }
+        None => History::default(),
+    };
+    let plan = decide(&inputs.policy, &inputs.detection, &history, &inputs.context);
+    if arguments.json { print_json(&plan) } else { print(&report::text::plan_text(&plan)) }?;
+    Ok(Exit::worst(plan.steps.iter().map(|step| match &step.what {
+        StepKind::Refuse { exit, .. } => *exit,
+        StepKind::ReportOnly { .. } => Exit::Impossible,
+        _ => Exit::Satisfied,
+    })))
+}
+
+/// What decisions are made from besides the store.
+struct Inputs {
+    policy: Policy,
+    machine: Machine,
+    detection: Detection,
+    image: Option<Image>,
+    context: Context,
+}
+
+async fn gather(arguments: &Apply) -> Result<Inputs, Stop> {
+    let policy = read_policy(&arguments.policy)?;
+    let machine = open_machine(&arguments.root)?;
+    let image = arguments.firmware_image.as_deref().map(Image::read).transpose();
+    let image = image.map_err(|error| Stop::new(Exit::DeviceFailed, "image-unreadable", error))?;
+    let detection = look(&machine).await;
+    let live = machine.kind() == RootKind::Live;
+    let context = Context {
+        root: machine.kind(),
+        site: arguments.site.clone(),
+        role: arguments.role.clone(),
+        now: OffsetDateTime::now_utc().unix_timestamp(),
+        // A machine fresh from the box keeps any time; nothing here vouches for it yet.
+        clock_trusted: false,
+        trust: if arguments.allow_unsigned { PolicyTrust::UnsignedAllowed } else { PolicyTrust::Unsigned },
+        weak_id: detection.device_id.is_none(),
+        escrow_not_durable: not_durable(&arguments.out, live, &policy),
+        firmware: image.as_ref().map(|image| image.facts.clone()),
+    };
+    Ok(Inputs { policy, machine, detection, image, context })
+}
+
+/// Why a credential written to `out` might not survive a power cut; none where it would (DESIGN section 8).
+fn not_durable(out: &Path, live: bool, policy: &Policy) -> Option<String> {
+    match durability(out) {
+        Durability::Durable => None,
+        Durability::NotDurable(why) => Some(why),
+        Durability::Unresolved(_) if policy.accept_unknown_fs => None,
+        Durability::Unresolved(why) if live => {
+            Some(format!("{why}; `accept_unknown_fs = true` under [escrow] permits it"))
+        }
+        Durability::Unresolved(why) => {
+            tracing::warn!(%why, "nobody can tell whether --out is durable; permitted because the machine is not live");
+            None
+        }
+    }
+}
+
+async fn run(arguments: &Apply) -> Result<Exit, Stop> {
+    let inputs = gather(arguments).await?;
+    let Inputs { policy, machine, detection, image, context } = &inputs;
+    let signer = match &arguments.signing_key {
+        Some(file) => Signer::from_file(file),
+        None => Signer::ephemeral(),
+    }
+    .map_err(|error| Stop::new(Exit::Usage, "signing-key", chain_of(&error)))?;
+
+    let store = DirStore::at(&arguments.out);
+    // A refused policy touches nothing, so it is judged before anything is created.
+    let early = decide(policy, detection, &History::default(), context);
+    if let Some(stop) = policy_refusal(&early) {
+        return Err(stop);
+    }
+    store.prepare().map_err(unwritable)?;
+    let device_id = match &detection.device_id {
+        Some(id) => id.clone(),
+        None => weak_id(machine, &store.weak_seed().map_err(unwritable)?),
+    };
+    store.check_root(&device_id, machine.kind()).map_err(unwritable)?;
+    let lock = store.lock(&device_id).map_err(unwritable)?;
+    let mut journal = Journal::open(&store, &lock).map_err(unwritable)?;
+    let history = fold(&store.stored(&device_id).map_err(unwritable)?, journal.entries());
+
+    let plan = decide(policy, detection, &history, context);
+    if let Some(stop) = policy_refusal(&plan) {
+        return Err(stop);
+    }
+    let run_id = new_run_id().map_err(|error| Stop::internal(chain_of(&error)))?;
+    let mut chain = Chain::resume(
+        crate::state::Run {
+            device_id: device_id.clone(),
+            run_id: run_id.clone(),
+            root: machine.kind(),
+            policy: Some(EventPolicy {
+                sha256: policy.sha256.clone(),
+                serial: policy.serial,
+                rule: plan.rule.clone(),
+                trust: "unsigned".into(),
+            }),
+            medium: Medium::default(),
+            clock_source: "rtc".into(),
+        },
+        signer,
+        &history,
+    );
+    let outcomes = if plan.refused() {
+        refusal_outcomes(&plan)
+    } else {
+        let mut run = Run {
+            machine,
+            policy,
+            history: &history,
+            store: &store,
+            chain: &mut chain,
+            journal: &mut journal,
+            image: image.as_ref(),
+            aliases: identity::aliases(machine),
+            progress: Progress::new(steps_shown(&plan)),
+        };
+        carry_out(&mut run, &plan).await
+    };
+
+    let report = judge(&inputs, &history, &plan, &outcomes, &device_id, &run_id);
+    let written = write(&store, &mut chain, policy, &report);
+    print_result(arguments, &report, written.as_deref().unwrap_or_default())?;
+    match written {
+        Ok(_) => Ok(report.exit),
+        Err(error) => {
+            // What was done stands, and so does its own exit unless this one is worse.
+            crate::log::problem(&format!("writing the report: {}", chain_of(&error)));
+            Ok(Exit::worst([report.exit, Exit::Undelivered]))
+        }
+    }
+}
+
+fn judge(
+    inputs: &Inputs,
+    history: &History,
+    plan: &Plan,
+    outcomes: &[Outcome],
+    device_id: &str,
+    run_id: &str,
+) -> Report {
+    let time = OffsetDateTime::from_unix_timestamp(inputs.context.now)
+        .ok()
+        .and_then(|now| now.format(&Rfc3339).ok())
+        .unwrap_or_default();
+    assess(&Assessment {
+        policy: &inputs.policy,
+        detection: &inputs.detection,
+        history,
+        context: &inputs.context,
+        plan,
+        outcomes,
+        device_id,
+        run_id,
+        time: &time,
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// The record for the org, then the pages for people. The paths of the pages.
+fn write(store: &DirStore, chain: &mut Chain, policy: &Policy, report: &Report) -> Result<Vec<PathBuf>, StateError> {
+    let body = json!({
+        "capability": report.capability, "outcomes": report.outcomes, "findings": report.findings,
+        "facts": report.facts, "exit_code": report.exit.code(), "reason": report.reason, "changed": report.changed,
+    });
+    chain.record(store, Kind::Observed, body)?;
+    let mut paths = Vec::new();
+    for format in &policy.formats {
+        let (ending, bytes) = match format {
+            Format::Json => ("json", report::json::render(report)),
+            Format::Html => ("html", report::html::render(report)),
+        };
+        let name = format!("{}.{ending}", report.run_id);
+        store.put_report(&report.device_id, &name, &bytes)?;
+        paths.push(store.report_path(&report.device_id, &name));
+    }
+    Ok(paths)
+}
+
+fn print_result(arguments: &Apply, report: &Report, pages: &[PathBuf]) -> Result<(), Stop> {
+    if !arguments.json {
+        return print(&report::text::summary(report, pages));
+    }
+    let result: Value = json!({
+        "schema": "oob-result/1", "exit_code": report.exit.code(), "reason": report.reason, "changed": report.changed,
+        "text": report.verdict, "device_id": report.device_id, "run_id": report.run_id, "plan": report.plan,
+        "outcomes": report.outcomes, "capability": report.capability, "findings": report.findings,
+        "out": arguments.out, "reports": pages,
+    });
+    print_json(&result)
+}
+
+/// A plan that the policy itself forbids: exit 3, nothing recorded, so that a refused policy leaves no trace in history.
+fn policy_refusal(plan: &Plan) -> Option<Stop> {
+    let refusals = plan.steps.iter().filter_map(|step| match &step.what {
+        StepKind::Refuse { exit: Exit::PolicyRefused, cause, text } => Some((cause, text)),
+        _ => None,
+    });
+    let (causes, texts): (Vec<_>, Vec<_>) = refusals.map(|(cause, text)| (cause.clone(), text.clone())).unzip();
+    let cause = causes.into_iter().next()?;
+    Some(Stop::new(Exit::PolicyRefused, &cause, texts.join("\n")))
+}
+
+/// Progress lines of the steps: client control mode shows six of its own.
+fn steps_shown(plan: &Plan) -> usize {
+    let lines = |what: &StepKind| match what {
+        StepKind::AmtSetupCcm => 6,
+        StepKind::AmtUndo { .. } | StepKind::AmtConfirm { .. } | StepKind::StageSoftDisable => 1,
+        StepKind::Record | StepKind::Refuse { .. } | StepKind::ReportOnly { .. } => 0,
+    };
+    plan.steps.iter().map(|step| lines(&step.what)).sum()
+}
+
+/// The id of a machine that has nothing to tell it by: a seed kept in `--out`. Another directory that is not live is
+/// another machine, so its path takes part.
+fn weak_id(machine: &Machine, seed: &[u8; 32]) -> String {
+    let mut value = crate::state::hex(seed);
+    if machine.kind() != RootKind::Live {
+        value.push('\0');
+        value.push_str(&machine.root().to_string_lossy());
+    }
+    identity::device_id("seed", &value)
+}
+
+fn unwritable(error: StateError) -> Stop {
+    let text = format!("opening --out: {}; the device is untouched, name another directory with --out", chain_of(&error));
+    Stop::new(Exit::EscrowNotDurable, "out-not-writable", text)
+}
+
+fn unreadable(error: StateError) -> Stop {
+    Stop::new(Exit::EscrowNotDurable, "out-not-readable", format!("reading --out: {}", chain_of(&error)))
+}
+
+pub(crate) fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

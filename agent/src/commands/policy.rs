@@ -1,0 +1,102 @@
+//! `oob-agent policy lint` and `explain`, and reading a policy file for every other verb.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use oob_policy::{Context, Detection, Diagnostic, DiagnosticLevel, Exit, Policy, PolicyTrust, explain as explain_policy};
+
+use super::detect::{look, open_machine};
+use super::{Stop, print, print_json};
+use crate::state::sha256_hex;
+
+/// No policy that people write is larger; the limit keeps a wrong file name from filling the memory.
+const LARGEST: u64 = 1 << 20;
+
+pub(super) fn lint(file: &Path) -> Result<Exit, Stop> {
+    let policy = read_policy(file)?;
+    let rules = policy.rules.len();
+    print(&format!("policy {} serial {}: no errors, {rules} rule{}\n", policy.name, policy.serial, if rules == 1 { "" } else { "s" }))?;
+    Ok(Exit::Satisfied)
+}
+
+/// The arguments of `policy explain`.
+pub(super) struct Explain {
+    pub(super) file: PathBuf,
+    pub(super) facts: Option<PathBuf>,
+    pub(super) root: PathBuf,
+    pub(super) site: Option<String>,
+    pub(super) role: Option<String>,
+    pub(super) json: bool,
+}
+
+pub(super) async fn explain(arguments: &Explain) -> Result<Exit, Stop> {
+    let policy = read_policy(&arguments.file)?;
+    let detection = match &arguments.facts {
+        Some(file) => read_facts(file)?,
+        None => look(&open_machine(&arguments.root)?).await,
+    };
+    let context = Context {
+        root: detection.root,
+        site: arguments.site.clone(),
+        role: arguments.role.clone(),
+        now: 0,
+        clock_trusted: false,
+        trust: PolicyTrust::Unsigned,
+        weak_id: detection.device_id.is_none(),
+        escrow_not_durable: None,
+        firmware: None,
+    };
+    let explanation = explain_policy(&policy, &detection, &context);
+    if arguments.json { print_json(&explanation) } else { print(&explanation.text()) }?;
+    Ok(Exit::Satisfied)
+}
+
+fn read_facts(file: &Path) -> Result<Detection, Stop> {
+    let shown = file.display();
+    let wrong = |error: &dyn std::fmt::Display| {
+        Stop::new(Exit::Usage, "facts-unreadable", format!("reading facts {shown}: {error}; make them with `detect --json`"))
+    };
+    let bytes = read_limited(file).map_err(|error| wrong(&error))?;
+    let detection: Detection = serde_json::from_slice(&bytes).map_err(|error| wrong(&error))?;
+    if detection.schema != Detection::SCHEMA {
+        return Err(wrong(&format!("the schema is not {}", Detection::SCHEMA)));
+    }
+    Ok(detection)
+}
+
+/// Reads and checks a policy; every diagnostic goes to stderr at once, and any error ends with exit 3.
+pub(super) fn read_policy(file: &Path) -> Result<Policy, Stop> {
+    let shown = file.display().to_string();
+    let refuse = |cause, text: String| Stop::new(Exit::PolicyRefused, cause, text);
+    let bytes = read_limited(file)
+        .map_err(|error| refuse("policy-unreadable", format!("reading policy {shown}: {error}; name one with --policy")))?;
+    let source = std::str::from_utf8(&bytes).map_err(|error| {
+        refuse("policy-malformed", format!("reading policy {shown}: not UTF-8 at byte {}; save it as UTF-8", error.valid_up_to()))
+    })?;
+    let (policy, diagnostics) = Policy::parse(source, &shown, &sha256_hex(&bytes));
+    show(&diagnostics, source, &shown);
+    policy.ok_or_else(|| {
+        let errors = diagnostics.iter().filter(|diagnostic| diagnostic.level == DiagnosticLevel::Error).count();
+        let plural = if errors == 1 { "error" } else { "errors" };
+        refuse("policy-malformed", format!("policy {shown} has {errors} {plural}; nothing was touched"))
+    })
+}
+
+fn show(diagnostics: &[Diagnostic], source: &str, name: &str) {
+    if diagnostics.is_empty() {
+        return;
+    }
+    let styled = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let text = oob_policy::render(diagnostics, source, name, styled);
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn read_limited(file: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(std::io::Error::other(format!("larger than {LARGEST} bytes")));
+    }
+    Ok(bytes)
+}

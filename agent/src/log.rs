@@ -1,0 +1,74 @@
+//! What goes to stderr: the log, progress, and problems. stdout is for the result alone.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+use tracing::Level;
+
+use crate::cli::{Log, LogFormat};
+use crate::report::text::escape_terminal;
+
+/// Starts the log. Secrets have no text form, so no level can print one.
+pub fn start(log: &Log) {
+    let level = match log.verbose {
+        0 => Level::WARN,
+        1 => Level::INFO,
+        2 => Level::DEBUG,
+        _ => Level::TRACE,
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+    // The first subscriber wins; a second start is harmless.
+    let _ = match log.log_format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+/// A panic is a defect of ours: it gets its own exit code, and no backtrace with foreign bytes.
+pub fn exit_on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        problem(&format!("internal error at {place}; please report it, the journal in --out lets a next run resume"));
+        std::process::exit(i32::from(oob_policy::Exit::Internal.code()));
+    }));
+}
+
+/// One line on stderr that a person must see whatever the log level.
+pub fn problem(text: &dyn Display) {
+    for line in text.to_string().lines() {
+        let _ = writeln!(io::stderr(), "oob-agent: {}", escape_terminal(line));
+    }
+}
+
+/// `[3/9] amt: setting the admin password ... done`, one line a step.
+#[derive(Debug)]
+pub struct Progress {
+    done: usize,
+    total: usize,
+    quiet: bool,
+}
+
+impl Progress {
+    pub const fn new(total: usize) -> Self {
+        Self { done: 0, total, quiet: false }
+    }
+
+    /// Says that a step begins; [`Self::end`] finishes the line.
+    pub fn begin(&mut self, what: &str) {
+        self.done += 1;
+        self.total = self.total.max(self.done);
+        if !self.quiet {
+            let _ = write!(io::stderr(), "[{}/{}] {} ... ", self.done, self.total, escape_terminal(what));
+            let _ = io::stderr().flush();
+        }
+    }
+
+    pub fn end(&mut self, how: &str) {
+        if !self.quiet {
+            let _ = writeln!(io::stderr(), "{}", escape_terminal(how));
+        }
+    }
+}

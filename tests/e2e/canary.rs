@@ -1,0 +1,112 @@
+//! Nothing secret leaks: a whole run at trace level, agent and simulator, and then every file, stream, argument list
+//! and environment is searched for what must not be there.
+
+use std::fs;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::Stdio;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use md5::{Digest, Md5};
+use oob_tests::{Machine, agent_command, files, scratch, text};
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketType};
+
+use crate::use_ccm::{arguments, escrow_files, open};
+
+#[test]
+fn nothing_secret_is_written_anywhere() {
+    let scratch = scratch();
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &["--trace"]);
+    let out = scratch.path().join("out");
+    let mut searched: Vec<(String, Vec<u8>)> = Vec::new();
+    for log_format in ["text", "json"] {
+        let mut agent = agent_command()
+            .args(arguments(&machine, &out))
+            .args(["-vvv", "--log-format", log_format])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starting oob-agent");
+        for view in ["cmdline", "environ"] {
+            let bytes = fs::read(format!("/proc/{}/{view}", agent.id())).unwrap_or_default();
+            searched.push((view.to_owned(), bytes));
+        }
+        let mut stderr = agent.stderr.take().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = stderr.read_to_end(&mut bytes);
+            bytes
+        });
+        let done = agent.wait_with_output().expect("running oob-agent");
+        let stderr = reader.join().expect("reading stderr");
+        assert!(done.status.success(), "{}", text(&stderr));
+        assert!(stderr.len() > 1000, "trace level says more than {} bytes", stderr.len());
+        searched.push((format!("stderr ({log_format})"), stderr));
+        searched.push(("stdout".to_owned(), done.stdout));
+    }
+    for directory in [&out, &machine.dir] {
+        for file in files(directory) {
+            searched.push((file.display().to_string(), fs::read(&file).unwrap_or_default()));
+        }
+    }
+
+    let realm = machine.state()["realm"].as_str().unwrap().to_owned();
+    let secret = open(&escrow_files(&out)[0]);
+    let password = secret["password"].as_str().unwrap().to_owned();
+    let needles = needles(&realm, &password, &local_account_password(&machine.dir));
+    for (place, bytes) in &searched {
+        for (what, needle) in &needles {
+            assert!(!contains(bytes, needle), "{what} stands in {place}");
+        }
+    }
+    // The search itself works: the realm is no secret, and is found.
+    assert!(searched.iter().any(|(_, bytes)| contains(bytes, realm.as_bytes())), "the search finds nothing at all");
+    assert!(searched.len() > 20, "only {} places were searched", searched.len());
+}
+
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle)
+}
+
+fn needles(realm: &str, password: &str, local: &str) -> Vec<(String, Vec<u8>)> {
+    assert!(password.len() >= 20 && local.len() >= 8, "the secrets are there to be looked for");
+    let mut needles = Vec::new();
+    for (user, secret) in [("admin", password), ("$$OsAdmin", local)] {
+        let ha1 = Md5::digest(format!("{user}:{realm}:{secret}"));
+        let hex: String = ha1.iter().map(|byte| format!("{byte:02x}")).collect();
+        needles.push((format!("the password of {user}"), secret.as_bytes().to_vec()));
+        needles.push((format!("the password of {user} in base64"), STANDARD.encode(secret).into_bytes()));
+        needles.push((format!("HA1 of {user}"), hex.clone().into_bytes()));
+        needles.push((format!("HA1 of {user} in upper case"), hex.to_uppercase().into_bytes()));
+        needles.push((format!("HA1 of {user} in base64"), STANDARD.encode(ha1).into_bytes()));
+        needles.push((format!("HA1 of {user}, raw"), ha1.to_vec()));
+    }
+    needles
+}
+
+/// Asks the simulated firmware for its local account as any root process could (PTHI 0x67), with bytes written here.
+fn local_account_password(machine: &Path) -> String {
+    let dev = rustix::fs::open(machine.join("dev"), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+    let path = format!("/proc/self/fd/{}/mei0", std::os::fd::AsRawFd::as_raw_fd(&dev.as_fd()));
+    let mei = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+    rustix::net::connect(&mei, &SocketAddrUnix::new(path.as_str()).unwrap()).unwrap();
+    let exchange = |message: &[u8]| {
+        rustix::net::send(&mei, message, SendFlags::empty()).unwrap();
+        let mut reply = vec![0; 6000];
+        let (length, _) = rustix::net::recv(&mei, &mut reply, RecvFlags::empty()).unwrap();
+        reply.truncate(length);
+        reply
+    };
+    let pthi = [0x28, 0, 0xf8, 0x12, 0xb7, 0xb4, 0x2d, 0x4b, 0xac, 0xa8, 0x46, 0xe0, 0xff, 0x65, 0x81, 0x4c];
+    assert_eq!(exchange(&pthi).len(), 16, "connecting to the PTHI client");
+    let mut request = vec![1, 1, 0, 0, 0x67, 0, 0, 4, 40, 0, 0, 0];
+    request.resize(12 + 40, 0);
+    let reply = exchange(&request);
+    assert_eq!(&reply[12..16], [0; 4], "status of the local account request");
+    let password = &reply[16 + 33..16 + 66];
+    let end = password.iter().position(|byte| *byte == 0).unwrap_or(password.len());
+    String::from_utf8(password[..end].to_vec()).unwrap()
+}

@@ -1,0 +1,144 @@
+//! Killed anywhere, one more run ends at the target, and no password is ever live that is not sealed in the store.
+//!
+//! Two ways to die: the simulator kills its peer before or after the N-th device call, and the agent's own crash
+//! points (debug builds) kill it before or after every write, sync and rename. `cargo test` runs a sample; the whole
+//! runs with `OOB_CRASH_ALL=1`, as `.ci/run` does.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::Path;
+
+use md5::{Digest, Md5};
+use oob_tests::{Machine, agent_command, code, json, scratch, text};
+use sha2::Sha256;
+
+use crate::use_ccm::{apply, arguments, escrow_files, open};
+
+/// In a sample every N-th point is tried, so that all kinds of points come up.
+fn stride() -> usize {
+    if std::env::var_os("OOB_CRASH_ALL").is_some() { 1 } else { 7 }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether the password that is live on the device, if any, is sealed in the store.
+fn assert_no_password_outside_escrow(machine: &Machine, out: &Path, when: &str) {
+    let state = machine.state();
+    let Some(live) = state["ha1_sha256"].as_str() else { return };
+    let realm = state["realm"].as_str().unwrap();
+    let sealed: BTreeSet<String> = escrow_files(out)
+        .iter()
+        .map(|file| {
+            let password = open(file)["password"].as_str().unwrap().to_owned();
+            let ha1 = hex(&Md5::digest(format!("admin:{realm}:{password}")));
+            hex(&Sha256::digest(ha1))
+        })
+        .collect();
+    assert!(sealed.contains(live), "{when}: the live password is in none of {} escrow files", sealed.len());
+}
+
+fn assert_at_target(machine: &Machine, out: &Path, when: &str) {
+    let last = apply(machine, out);
+    assert_eq!(code(&last), Some(0), "{when}:\n{}\n{}", text(&last.stdout), text(&last.stderr));
+    let state = machine.state();
+    assert_eq!((&state["control_mode"], &state["provisioning_state"]), (&1.into(), &2.into()), "{when}");
+    assert_no_password_outside_escrow(machine, out, when);
+    // And it rests there.
+    let mutating = machine.mutating_calls();
+    let rest = apply(machine, out);
+    assert_eq!((code(&rest), &json(&rest)["changed"]), (Some(0), &false.into()), "{when}: {}", text(&rest.stderr));
+    assert_eq!(machine.mutating_calls(), mutating, "{when}: the run after the last sent a mutating call");
+}
+
+fn report(kind: &str, tried: usize, of: usize) {
+    let _ = writeln!(std::io::stderr(), "crash loop: {tried} of {of} {kind} tried");
+}
+
+#[test]
+fn killed_by_the_device_before_and_after_every_call() {
+    // How many calls a run makes, from one that nobody kills.
+    let (calls, _) = undisturbed();
+    let mut tried = 0;
+    for side in ["kill-peer-before", "kill-peer-after"] {
+        for call in (1..=calls).step_by(stride().div_ceil(2)) {
+            let when = format!("{side} call {call} of {calls}");
+            let scratch = scratch();
+            let fault = format!("call:{call}={side}");
+            let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &["--fault", &fault]);
+            let out = scratch.path().join("out");
+            let killed = apply(&machine, &out);
+            assert_eq!(code(&killed), None, "{when}: the agent was not killed: {}", text(&killed.stderr));
+            assert_no_password_outside_escrow(&machine, &out, &when);
+            assert_at_target(&machine, &out, &when);
+            tried += 1;
+        }
+    }
+    report("device-call crash points", tried, 2 * calls);
+}
+
+#[test]
+fn killed_at_every_write() {
+    let (_, points) = undisturbed();
+    let mut tried = 0;
+    for point in (1..=points).step_by(stride()) {
+        let when = format!("crash point {point} of {points}");
+        let scratch = scratch();
+        let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &[]);
+        let out = scratch.path().join("out");
+        let killed = agent_command()
+            .args(arguments(&machine, &out))
+            .env("OOB_PROBE_KILL", point.to_string())
+            .output()
+            .expect("running oob-agent");
+        assert_eq!(code(&killed), None, "{when}: the agent was not killed: {}", text(&killed.stderr));
+        assert_no_password_outside_escrow(&machine, &out, &when);
+        assert_at_target(&machine, &out, &when);
+        tried += 1;
+    }
+    report("journal and store crash points", tried, points);
+}
+
+#[test]
+fn killed_twice_in_a_row_while_taking_back_its_own_change() {
+    // First death right after Setup took effect; the second run undoes that, and dies at each of its points in turn.
+    let mut tried = 0;
+    for point in (1..).step_by(stride()) {
+        let when = format!("second death at crash point {point}");
+        let scratch = scratch();
+        let fault = "wsman:IPS_HostBasedSetupService.Setup=kill-peer-after";
+        let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &["--fault", fault]);
+        let out = scratch.path().join("out");
+        assert_eq!(code(&apply(&machine, &out)), None, "{when}: the first run was not killed");
+        let second = agent_command()
+            .args(arguments(&machine, &out))
+            .env("OOB_PROBE_KILL", point.to_string())
+            .output()
+            .expect("running oob-agent");
+        assert_no_password_outside_escrow(&machine, &out, &when);
+        if code(&second).is_some() {
+            assert_eq!(code(&second), Some(0), "{when}: {}", text(&second.stderr));
+            break;
+        }
+        assert_at_target(&machine, &out, &when);
+        tried += 1;
+    }
+    assert!(tried > 2, "only {tried} points while undoing");
+    report("crash points of an interrupted undo", tried, tried * stride());
+}
+
+/// Device calls and crash points of a run that nobody kills.
+fn undisturbed() -> (usize, usize) {
+    let scratch = scratch();
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &[]);
+    let trace = scratch.path().join("trace");
+    let run = agent_command()
+        .args(arguments(&machine, &scratch.path().join("out")))
+        .env("OOB_PROBE_TRACE", &trace)
+        .output()
+        .expect("running oob-agent");
+    assert_eq!(code(&run), Some(0), "{}", text(&run.stderr));
+    let points = std::fs::read_to_string(trace).expect("a debug build writes its trace").lines().count();
+    (machine.calls().len(), points)
+}

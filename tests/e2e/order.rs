@@ -1,0 +1,88 @@
+//! Escrow first: the order write, fsync, rename without replace, fsync of the directory, then the device call.
+//!
+//! Twice: from the agent's own trace of crash points, and from the kernel's view of the same run through strace.
+
+use std::process::Command;
+
+use oob_tests::{Machine, agent_command, code, installed, program, scratch, text, workspace};
+
+use crate::use_ccm::arguments;
+
+#[test]
+fn the_credential_is_durable_before_the_device_sees_it() {
+    let scratch = scratch();
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &[]);
+    let trace = scratch.path().join("trace");
+    let run = agent_command()
+        .args(arguments(&machine, &scratch.path().join("out")))
+        .env("OOB_PROBE_TRACE", &trace)
+        .output()
+        .expect("running oob-agent");
+    assert_eq!(code(&run), Some(0), "{}", text(&run.stderr));
+    let trace = std::fs::read_to_string(trace).expect("a debug build writes its trace");
+    let after = |part: &str, from: usize| -> usize {
+        trace
+            .lines()
+            .enumerate()
+            .skip(from)
+            .find(|(_, line)| line.contains(part))
+            .unwrap_or_else(|| panic!("no `{part}` after line {from} of\n{trace}"))
+            .0
+    };
+    let setup = after("before device mutating", 0);
+    let mut at = 0;
+    for part in ["after disk.write", "after disk.fsync", "after disk.rename", "after disk.fsync-dir"] {
+        at = trace
+            .lines()
+            .enumerate()
+            .skip(at)
+            .find(|(_, line)| line.contains(part) && line.contains("escrow"))
+            .unwrap_or_else(|| panic!("no `{part}` of the escrow file after line {at} of\n{trace}"))
+            .0;
+    }
+    assert!(at < setup, "the device was called at line {setup}, escrow was durable at line {at}:\n{trace}");
+    // The journal knows of the call before it is sent.
+    let journal = trace.lines().take(setup).rposition(|line| line.contains("after disk.fsync") && line.contains("journal"));
+    assert!(journal.is_some_and(|line| line > at), "no synced journal entry between escrow and the call:\n{trace}");
+}
+
+#[test]
+fn the_kernel_saw_the_same_order() {
+    if !installed("strace", "the order of system calls around the device call") {
+        return;
+    }
+    let scratch = scratch();
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &[]);
+    let log = scratch.path().join("strace");
+    let run = Command::new("strace")
+        .args(["-f", "-y", "-s", "40", "-e", "trace=fsync,fdatasync,renameat2,linkat,sendto,sendmsg,write", "-o"])
+        .arg(&log)
+        .arg(program("oob-agent"))
+        .args(arguments(&machine, &scratch.path().join("out")))
+        .current_dir(workspace())
+        .output()
+        .expect("running strace");
+    assert_eq!(code(&run), Some(0), "{}", text(&run.stderr));
+    let log = std::fs::read_to_string(log).unwrap();
+    let lines: Vec<&str> = log.lines().filter(|line| !line.contains("resumed>") && !line.contains("= -1")).collect();
+    let find = |from: usize, what: &str, test: &dyn Fn(&str) -> bool| -> usize {
+        let found = lines.iter().enumerate().skip(from).find(|(_, line)| test(line));
+        found.unwrap_or_else(|| panic!("no {what} after line {from}")).0
+    };
+    let escrow = |line: &str| line.contains("/escrow");
+    let synced = find(0, "fsync of the escrow file", &|line| line.contains("fsync(") && escrow(line));
+    let renamed = find(synced, "rename without replace", &|line| {
+        escrow(line) && (line.contains("renameat2(") && line.contains("RENAME_NOREPLACE") || line.contains("linkat("))
+    });
+    let directory = find(renamed, "fsync of the escrow directory", &|line| line.contains("fsync(") && line.contains("/escrow>"));
+    // Setup goes out in the LME connection's datagrams: the last bursts of APF data before the fourth login.
+    let sends: Vec<usize> = lines
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| (line.contains("sendto(") || line.contains("sendmsg(") || line.contains("write(")) && line.contains("socket:"))
+        .map(|(at, _)| at)
+        .collect();
+    assert!(sends.iter().any(|at| *at < synced) && sends.iter().any(|at| *at > directory), "device calls on both sides");
+    let between = sends.iter().filter(|at| (synced..directory).contains(at)).count();
+    assert_eq!(between, 0, "a device call while the credential was not yet durable");
+}
