@@ -128,7 +128,13 @@ impl Fact {
     }
 
     fn new(name: &str, value: impl Into<Value>, source: &str, confidence: Confidence) -> Self {
-        Self { name: name.to_owned(), value: value.into(), source: source.to_owned(), confidence, reason: None }
+        Self {
+            name: name.to_owned(),
+            value: value.into(),
+            source: source.to_owned(),
+            confidence,
+            reason: None,
+        }
     }
 }
 

@@ -12,18 +12,34 @@
 //! file, reads no clock and no environment, and knows nothing of devices, so the whole behaviour of a policy
 //! can be tested by tables.
 
+mod ambiguity;
+mod check;
 mod detection;
+mod diagnostic;
+mod example;
 mod exit;
+mod file;
 mod history;
 mod outcome;
+mod pattern;
 mod plan;
+mod policy;
+mod recipient;
 mod report;
+mod secrets;
+mod shown;
+mod table;
 
 pub use detection::{Confidence, Detection, Fact, RootKind, UNKNOWN, Value};
+pub use diagnostic::{Also, Diagnostic, DiagnosticLevel, render};
+pub use example::EXAMPLE_RECIPIENTS;
 pub use exit::Exit;
 pub use history::{AmtOurs, Context, Firmware, History, OpenChange, PolicyTrust, SoftDisable, Staged};
 pub use outcome::{Outcome, Status};
 pub use plan::{Action, Channel, Plan, Reversibility, Step, StepKind};
+pub use policy::{Class, Format, Method, Policy, Recipient, Rule, Setting};
 pub use report::{
-    Agent, Capability, CapabilitySummary, ChannelRecord, ChannelState, Finding, PolicyRef, Proof, Report, Severity,
+    Agent, Capability, CapabilitySummary, ChannelRecord, ChannelState, Finding, PolicyRef, Proof, Report,
+    Severity,
 };
+pub use shown::shown;

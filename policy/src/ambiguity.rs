@@ -1,0 +1,76 @@
+//! Rules that cannot be told apart: an error of the file where that is provable, of the run otherwise. Never "first
+//! wins".
+
+use std::ops::Range;
+
+use crate::diagnostic::Findings;
+use crate::pattern::Overlap;
+use crate::policy::{Class, Rule, Wanted};
+
+/// Reports every pair of rules of the same class and priority that some machine provably matches both of.
+pub(crate) fn refuse(rules: &[Rule], places: &[Range<usize>], findings: &mut Findings<'_>) {
+    for (at, (rule, place)) in rules.iter().zip(places).enumerate() {
+        let rest = rules.iter().zip(places).skip(at + 1);
+        for (other, other_place) in
+            rest.filter(|(other, _)| rank(other) == rank(rule) && ambiguous(rule, other))
+        {
+            let also = findings.also(place.clone(), "the other rule");
+            let other_line = findings.line(other_place.start);
+            let message = format!(
+                "rules `{}` (line {}) and `{}` (line {other_line}) match the same machines with the same precedence",
+                rule.id, also.line, other.id
+            );
+            let help = format!(
+                "set `priority = {}` on the one that should win, or make the matches exclude each other",
+                rule.priority.saturating_add(1)
+            );
+            findings.error(other_place.clone(), message, help).also = Some(also);
+        }
+    }
+}
+
+/// What decides between matching rules: class first, then priority.
+pub(crate) fn rank(rule: &Rule) -> (Class, i64) {
+    (rule.class(), rule.priority)
+}
+
+/// True where no key tells the rules apart. A key that only one of them has does not, except that what identifies a
+/// machine or a model must be compared at all: whether serial A and UUID B are one machine is for the run to see.
+fn ambiguous(rule: &Rule, other: &Rule) -> bool {
+    let mut compared = rule.class() == Class::Circumstance;
+    for condition in &rule.conditions {
+        let Some(counterpart) = other.conditions.iter().find(|it| it.key == condition.key) else { continue };
+        match overlap(&condition.wanted, &counterpart.wanted) {
+            Overlap::Proved => compared |= condition.key.class() == rule.class(),
+            Overlap::Disjoint | Overlap::Open => return false,
+        }
+    }
+    compared
+}
+
+fn overlap(wanted: &Wanted, other: &Wanted) -> Overlap {
+    match (wanted, other) {
+        (Wanted::Globs(globs), Wanted::Globs(others)) => {
+            any(globs.iter().flat_map(|glob| others.iter().map(|other| glob.overlap(other))))
+        }
+        (Wanted::Words(words), Wanted::Words(others)) => any(words
+            .iter()
+            .map(|word| if others.contains(word) { Overlap::Proved } else { Overlap::Disjoint })),
+        (Wanted::Version(range), Wanted::Version(other)) => range.overlap(other),
+        (Wanted::Truth(truth), Wanted::Truth(other)) if truth == other => Overlap::Proved,
+        _ => Overlap::Disjoint,
+    }
+}
+
+/// Of lists one pair is enough.
+fn any(pairs: impl Iterator<Item = Overlap>) -> Overlap {
+    let mut best = Overlap::Disjoint;
+    for pair in pairs {
+        match pair {
+            Overlap::Proved => return Overlap::Proved,
+            Overlap::Open => best = Overlap::Open,
+            Overlap::Disjoint => {}
+        }
+    }
+    best
+}
