@@ -14,12 +14,15 @@
 
 mod ambiguity;
 mod check;
+mod decide;
 mod detection;
 mod diagnostic;
 mod example;
 mod exit;
+mod explain;
 mod file;
 mod history;
+mod matcher;
 mod outcome;
 mod pattern;
 mod plan;
@@ -30,11 +33,14 @@ mod secrets;
 mod shown;
 mod table;
 
+pub use decide::decide;
 pub use detection::{Confidence, Detection, Fact, RootKind, UNKNOWN, Value};
 pub use diagnostic::{Also, Diagnostic, DiagnosticLevel, render};
 pub use example::EXAMPLE_RECIPIENTS;
 pub use exit::Exit;
+pub use explain::{Explanation, RuleExplanation, Verdict, explain};
 pub use history::{AmtOurs, Context, Firmware, History, OpenChange, PolicyTrust, SoftDisable, Staged};
+pub use matcher::{KeyMatch, KeyResult, Matched, Selection, matches, select};
 pub use outcome::{Outcome, Status};
 pub use plan::{Action, Channel, Plan, Reversibility, Step, StepKind};
 pub use policy::{Class, Format, Method, Policy, Recipient, Rule, Setting};

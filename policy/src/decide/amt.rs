@@ -1,0 +1,252 @@
+//! `use`: Intel AMT in client control mode, below AMT 19.
+
+use super::{Case, Draft};
+use crate::pattern::{Version, version};
+use crate::{Channel, Exit, OpenChange, Reversibility, Setting, Step, StepKind, UNKNOWN, shown};
+
+pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
+    refuse_values(case, draft);
+    let facts = Facts::of(case);
+    if !facts.capable() {
+        return refuse_verdict(case, &facts, draft);
+    }
+    match situation(case, &facts) {
+        Situation::Ours => confirm(case, draft),
+        Situation::Clean => set_up(case, &facts, draft),
+        Situation::Interrupted(open) => {
+            draft.steps.push(undo(case, open.generation));
+            set_up(case, &facts, draft);
+        }
+        Situation::Candidates(open) => {
+            let text = format!(
+                "a run of ours ended while credential generation {} was on its way, and AMT is now in a state that \
+                 cannot be taken back without a password (control mode {}): try the escrowed candidates with \
+                 `oob-agent escrow try`",
+                open.generation, facts.mode
+            );
+            refuse(draft, Exit::Indeterminate, "indeterminate", text);
+        }
+        Situation::ModeDrifted(ours) => {
+            let text = format!(
+                "AMT is in control mode {}, and our last proof says {ours}: somebody changed it since, so nothing is \
+                 touched; find out who, then unprovision it by hand",
+                facts.mode
+            );
+            refuse(draft, Exit::Drift, "control-mode-drift", text);
+        }
+        Situation::Others => {
+            let way = if facts.mode == "acm" {
+                "admin control mode is taken back with its AMT admin password or in MEBx only"
+            } else {
+                "its owner can take client control mode back over MEI, without a password"
+            };
+            let text = format!(
+                "AMT is provisioned (state {}, control mode {}), and nothing in org state shows that we did it, so it \
+                 is not touched: {way}; then run again",
+                facts.provisioning, facts.mode
+            );
+            refuse(draft, Exit::Impossible, "provisioned-by-others", text);
+            too_new(&facts, draft);
+        }
+        Situation::Unknown => {
+            let why = ["intel.amt.provisioning", "intel.amt.control_mode"].map(|name| because(case, name));
+            let text = format!("AMT's state is not known, so it is not touched: {}", why.join("; "));
+            refuse(draft, Exit::Impossible, "amt-unknown", text);
+        }
+    }
+}
+
+/// What AMT says of itself.
+struct Facts<'a> {
+    verdict: &'a str,
+    provisioning: &'a str,
+    mode: &'a str,
+    version: Option<Version>,
+}
+
+impl<'a> Facts<'a> {
+    fn of(case: &Case<'a>) -> Self {
+        let detection = case.detection;
+        let text = detection.known("intel.amt.version").or_else(|| detection.known("intel.me.version"));
+        Self {
+            verdict: detection.text("intel.amt.verdict"),
+            provisioning: detection.text("intel.amt.provisioning"),
+            mode: detection.text("intel.amt.control_mode"),
+            version: text.and_then(version).map(|(version, _)| version),
+        }
+    }
+
+    fn capable(&self) -> bool {
+        ["capable", "standard-manageability"].contains(&self.verdict)
+    }
+}
+
+enum Situation<'a> {
+    /// Proved ours, and nothing begun since.
+    Ours,
+    /// Proved ours, in another control mode now.
+    ModeDrifted(&'a str),
+    /// Not provisioned.
+    Clean,
+    /// Our unfinished change, which can be taken back without a password.
+    Interrupted(&'a OpenChange),
+    /// Our unfinished change, which cannot.
+    Candidates(&'a OpenChange),
+    Others,
+    Unknown,
+}
+
+fn situation<'a>(case: &Case<'a>, facts: &Facts<'_>) -> Situation<'a> {
+    let provisioned = ["ccm", "acm"].contains(&facts.mode) || ["in", "post"].contains(&facts.provisioning);
+    if !provisioned {
+        return match (facts.provisioning, facts.mode) {
+            ("pre", "none") => Situation::Clean,
+            _ => Situation::Unknown,
+        };
+    }
+    let ours = case.history.amt.as_ref();
+    let open = case.history.open.as_ref();
+    let newer = |open: &&OpenChange| ours.is_none_or(|ours| open.generation > ours.generation);
+    match (ours, open.filter(newer)) {
+        (Some(ours), None) if facts.mode != UNKNOWN && facts.mode != ours.control_mode => {
+            Situation::ModeDrifted(&ours.control_mode)
+        }
+        (Some(_), None) => Situation::Ours,
+        // The call was never sent, so whoever provisioned it was not us.
+        (_, Some(open)) if !open.call_sent => Situation::Others,
+        (_, Some(open)) if ["ccm", "none"].contains(&facts.mode) => Situation::Interrupted(open),
+        (_, Some(open)) => Situation::Candidates(open),
+        (None, None) => Situation::Others,
+    }
+}
+
+fn confirm(case: &Case<'_>, draft: &mut Draft) {
+    let Some(ours) = &case.history.amt else { return };
+    draft.steps.push(Step {
+        id: "amt.confirm".to_owned(),
+        channel: Some(Channel::Amt),
+        what: StepKind::AmtConfirm { realm: ours.realm.clone(), last_proof: ours.event.clone() },
+        reason: case.reason(&format!(
+            "asks to use AMT, and event {} proves generation {} ours",
+            ours.event, ours.generation
+        )),
+        precondition: "AMT answers without a login with the realm of that proof".to_owned(),
+        reversibility: Reversibility::ReadOnly,
+    });
+}
+
+fn set_up(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
+    // Host based setup came with AMT 6.2.
+    match facts.version {
+        None => {
+            let text = format!(
+                "AMT's version is not known, and setup differs by version: {}",
+                because(case, "intel.amt.version")
+            );
+            refuse(draft, Exit::Impossible, "amt-version-unknown", text);
+        }
+        Some([major, minor, ..]) if (major, minor) < (6, 2) => {
+            let text = format!("AMT {major}.{minor} has no host based setup; AMT 6.2 is the first that has");
+            refuse(draft, Exit::Impossible, "amt-too-old", text);
+        }
+        Some(_) => {}
+    }
+    too_new(facts, draft);
+    if let Some(why) = &case.context.escrow_not_durable {
+        let text = format!(
+            "a new credential would not be kept safe in --out, so none is made and AMT is not touched: {}; give an --out \
+             on a disk",
+            shown(why)
+        );
+        refuse(draft, Exit::EscrowNotDurable, "escrow-not-durable", text);
+    }
+    if let Some(ours) = case.history.amt.as_ref().filter(|_| facts.provisioning == "pre") {
+        draft.warnings.push(format!(
+            "drift: event {} proves AMT ours in control mode {}, and it is not provisioned any more; it is set up again \
+             with a new credential",
+            ours.event, ours.control_mode
+        ));
+    }
+    draft.steps.push(Step {
+        id: "amt.setup-ccm".to_owned(),
+        channel: Some(Channel::Amt),
+        what: StepKind::AmtSetupCcm,
+        reason: case.reason(&format!(
+            "asks to use AMT; it is {} and its provisioning state is {}",
+            facts.verdict, facts.provisioning
+        )),
+        precondition: "AMT is not provisioned, and the sealed credential is on disk".to_owned(),
+        reversibility: Reversibility::Undoable,
+    });
+}
+
+fn undo(case: &Case<'_>, generation: u32) -> Step {
+    Step {
+        id: "amt.undo".to_owned(),
+        channel: Some(Channel::Amt),
+        what: StepKind::AmtUndo { generation },
+        reason: case.reason(&format!(
+            "asks to use AMT, and our journal shows that a run ended while generation {generation} was being set up"
+        )),
+        precondition: "the journal is still open at this generation, and AMT is not in admin control mode".to_owned(),
+        reversibility: Reversibility::Undoable,
+    }
+}
+
+/// A value that no step carries out is refused before any call, never ignored.
+fn refuse_values(case: &Case<'_>, draft: &mut Draft) {
+    for setting in case.rule.iter().flat_map(|rule| &rule.settings) {
+        if !carried_out(setting) {
+            refuse_value(setting, draft);
+        }
+    }
+}
+
+pub(super) fn refuse_value(setting: &Setting, draft: &mut Draft) {
+    let Setting { key, value, line } = setting;
+    let text = format!(
+        "no step of this build carries out `{key} = {value}` (line {line}): remove the key to leave it alone"
+    );
+    let channel = match key.split('.').next() {
+        Some("dash") => Channel::Dash,
+        _ => Channel::Amt,
+    };
+    draft.refuse(Exit::Impossible, "policy-value-not-carried-out", Some(key), Some(channel), text);
+}
+
+fn carried_out(setting: &Setting) -> bool {
+    // `neutralize` in a rule that uses has no effect, and the check of the file says so.
+    (setting.key, setting.value.as_str()) == ("amt.control_mode", "ccm")
+        || setting.key.starts_with("neutralize.")
+}
+
+fn refuse_verdict(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
+    let (cause, what) = match facts.verdict {
+        "absent" => ("amt-absent", "this machine has no AMT"),
+        "disabled" => ("amt-disabled", "AMT is disabled"),
+        "absent-or-disabled" => ("amt-absent-or-disabled", "AMT is absent or disabled"),
+        _ => ("amt-unknown", "it is not known whether this machine has AMT"),
+    };
+    let text = format!("policy asks to use AMT, and {what}: {}", because(case, "intel.amt.verdict"));
+    refuse(draft, Exit::Impossible, cause, text);
+}
+
+fn too_new(facts: &Facts<'_>, draft: &mut Draft) {
+    if let Some([major, ..]) = facts.version.filter(|[major, ..]| *major >= 19) {
+        let text = format!("AMT {major} is set up over TLS only, which this build does not do yet");
+        refuse(draft, Exit::Impossible, "amt-19-not-carried-out", text);
+    }
+}
+
+fn refuse(draft: &mut Draft, exit: Exit, cause: &str, text: String) {
+    draft.refuse(exit, cause, None, Some(Channel::Amt), text);
+}
+
+/// A fact with its reason, as a clause.
+fn because(case: &Case<'_>, name: &str) -> String {
+    let value = shown(case.detection.text(name));
+    match case.detection.fact(name).and_then(|fact| fact.reason.as_deref()) {
+        Some(reason) => format!("{name} is {value} ({})", shown(reason)),
+        None => format!("{name} is {value}"),
+    }
+}
