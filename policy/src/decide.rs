@@ -7,7 +7,7 @@ mod refuse;
 use crate::matcher::{Selection, matches, select};
 use crate::{
     Action, Channel, Context, Detection, Exit, History, Plan, Policy, PolicyTrust, Reversibility, RootKind,
-    Rule, Step, StepKind,
+    Rule, Step, StepKind, step,
 };
 
 /// The ordered list of what would be done. A plan that refuses anything holds refusals only, all that apply: whoever
@@ -33,7 +33,7 @@ pub fn decide(policy: &Policy, detection: &Detection, history: &History, context
             Action::Use => amt::plan(&case, &mut draft),
             Action::Neutralize => neutralize::plan(&case, &mut draft),
             Action::Ignore => draft.steps.push(Step {
-                id: "record".to_owned(),
+                id: step::RECORD.to_owned(),
                 channel: None,
                 what: StepKind::Record,
                 reason: case.reason("ignores the out-of-band hardware, so it is recorded and not touched"),

@@ -13,6 +13,7 @@
 //! can be tested by tables.
 
 mod ambiguity;
+mod assess;
 mod check;
 mod decide;
 mod detection;
@@ -33,6 +34,7 @@ mod secrets;
 mod shown;
 mod table;
 
+pub use assess::{Assessment, assess, refusal_outcomes};
 pub use decide::decide;
 pub use detection::{Confidence, Detection, Fact, RootKind, UNKNOWN, Value};
 pub use diagnostic::{Also, Diagnostic, DiagnosticLevel, render};
@@ -42,7 +44,7 @@ pub use explain::{Explanation, RuleExplanation, Verdict, explain};
 pub use history::{AmtOurs, Context, Firmware, History, OpenChange, PolicyTrust, SoftDisable, Staged};
 pub use matcher::{KeyMatch, KeyResult, Matched, Selection, matches, select};
 pub use outcome::{Outcome, Status};
-pub use plan::{Action, Channel, Plan, Reversibility, Step, StepKind};
+pub use plan::{Action, Channel, Plan, Reversibility, Step, StepKind, step};
 pub use policy::{Class, Format, Method, Policy, Recipient, Rule, Setting};
 pub use report::{
     Agent, Capability, CapabilitySummary, ChannelRecord, ChannelState, Finding, PolicyRef, Proof, Report,

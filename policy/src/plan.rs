@@ -122,3 +122,14 @@ pub enum Reversibility {
     /// Can be undone with the escrowed credential or the kept original only.
     WithCredential,
 }
+
+/// Ids of steps, by which outcomes are told apart. A refusal's id is `refuse.<cause>`, with a detail after it where one
+/// cause can stand twice.
+pub mod step {
+    pub const RECORD: &str = "record";
+    pub const AMT_CONFIRM: &str = "amt.confirm";
+    pub const AMT_UNDO: &str = "amt.undo";
+    pub const AMT_SETUP_CCM: &str = "amt.setup-ccm";
+    pub const STAGE_SOFT_DISABLE: &str = "neutralize.stage-soft-disable";
+    pub const REPORT_ONLY: &str = "neutralize.report-only";
+}

@@ -2,7 +2,7 @@
 
 use super::{Case, Draft};
 use crate::pattern::{Version, version};
-use crate::{Channel, Exit, OpenChange, Reversibility, Setting, Step, StepKind, UNKNOWN, shown};
+use crate::{Channel, Exit, OpenChange, Reversibility, Setting, Step, StepKind, UNKNOWN, shown, step};
 
 pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
     refuse_values(case, draft);
@@ -123,7 +123,7 @@ fn situation<'a>(case: &Case<'a>, facts: &Facts<'_>) -> Situation<'a> {
 fn confirm(case: &Case<'_>, draft: &mut Draft) {
     let Some(ours) = &case.history.amt else { return };
     draft.steps.push(Step {
-        id: "amt.confirm".to_owned(),
+        id: step::AMT_CONFIRM.to_owned(),
         channel: Some(Channel::Amt),
         what: StepKind::AmtConfirm { realm: ours.realm.clone(), last_proof: ours.event.clone() },
         reason: case.reason(&format!(
@@ -168,7 +168,7 @@ fn set_up(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
         ));
     }
     draft.steps.push(Step {
-        id: "amt.setup-ccm".to_owned(),
+        id: step::AMT_SETUP_CCM.to_owned(),
         channel: Some(Channel::Amt),
         what: StepKind::AmtSetupCcm,
         reason: case.reason(&format!(
@@ -182,7 +182,7 @@ fn set_up(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
 
 fn undo(case: &Case<'_>, generation: u32) -> Step {
     Step {
-        id: "amt.undo".to_owned(),
+        id: step::AMT_UNDO.to_owned(),
         channel: Some(Channel::Amt),
         what: StepKind::AmtUndo { generation },
         reason: case.reason(&format!(

@@ -4,7 +4,7 @@ use super::amt::refuse_value;
 use super::{Case, Draft};
 use crate::pattern::version;
 use crate::policy::Method;
-use crate::{Exit, Reversibility, SoftDisable, Step, StepKind, shown};
+use crate::{Exit, Reversibility, SoftDisable, Step, StepKind, shown, step};
 
 pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
     let Some(rule) = case.rule else {
@@ -81,7 +81,7 @@ fn stage(case: &Case<'_>, why: &str, skipped: &[String]) -> Step {
     let before =
         if skipped.is_empty() { String::new() } else { format!("; skipped before: {}", skipped.join("; ")) };
     Step {
-        id: "neutralize.stage-soft-disable".to_owned(),
+        id: step::STAGE_SOFT_DISABLE.to_owned(),
         channel: None,
         what: StepKind::StageSoftDisable,
         reason: case.reason(&format!("asks to neutralize, and {why}{before}")),
@@ -100,7 +100,7 @@ fn report_only(case: &Case<'_>, because: Vec<String>) -> Step {
         ))
     };
     Step {
-        id: "neutralize.report-only".to_owned(),
+        id: step::REPORT_ONLY.to_owned(),
         channel: None,
         what: StepKind::ReportOnly { because },
         reason,

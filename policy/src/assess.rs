@@ -1,0 +1,179 @@
+//! What is told afterwards, from what was found, planned and done. Pure; never more than was proven.
+
+mod channels;
+mod findings;
+
+use crate::{
+    Action, Agent, Capability, CapabilitySummary, ChannelRecord, ChannelState, Context, Detection, Exit,
+    History, Outcome, Plan, Policy, PolicyRef, Report, Status, StepKind, step,
+};
+
+/// Everything one report is made from.
+#[derive(Clone, Copy)]
+pub struct Assessment<'a> {
+    pub policy: &'a Policy,
+    pub detection: &'a Detection,
+    pub history: &'a History,
+    pub context: &'a Context,
+    pub plan: &'a Plan,
+    /// One per step of the plan that was reached; of a refused plan those of [`refusal_outcomes`].
+    pub outcomes: &'a [Outcome],
+    /// The id under which this run is recorded; a weak one where the hardware has none.
+    pub device_id: &'a str,
+    pub run_id: &'a str,
+    /// RFC 3339 by this machine's clock.
+    pub time: &'a str,
+    /// Version of the agent.
+    pub version: &'a str,
+}
+
+/// The report of a run.
+pub fn assess(input: &Assessment<'_>) -> Report {
+    let channels = channels::records(input);
+    let exit = Exit::worst(input.outcomes.iter().map(|outcome| outcome.exit));
+    Report {
+        schema: Report::SCHEMA.to_owned(),
+        root: input.context.root,
+        device_id: input.device_id.to_owned(),
+        run_id: input.run_id.to_owned(),
+        time: input.time.to_owned(),
+        clock_trusted: input.context.clock_trusted,
+        agent: Agent { name: "oob-agent".to_owned(), version: input.version.to_owned() },
+        policy: PolicyRef {
+            name: input.policy.name.clone(),
+            serial: input.policy.serial,
+            sha256: input.policy.sha256.clone(),
+            rule: input.plan.rule.clone(),
+            action: input.plan.action,
+            trust: "unsigned".to_owned(), // until signatures are verified
+            recipients: input.policy.recipients.iter().map(crate::Recipient::label).collect(),
+        },
+        facts: input.detection.facts.clone(),
+        plan: input.plan.clone(),
+        outcomes: input.outcomes.to_vec(),
+        findings: findings::findings(input),
+        capability: Capability {
+            schema: Capability::SCHEMA.to_owned(),
+            summary: summary(&channels),
+            channels,
+        },
+        changed: input.outcomes.iter().any(|outcome| outcome.changed),
+        exit,
+        reason: reason(input.outcomes, exit),
+        verdict: verdict(input, exit),
+        not_assessed: findings::not_assessed(input),
+    }
+}
+
+/// What became of the steps of a plan that was refused: nothing was carried out.
+pub fn refusal_outcomes(plan: &Plan) -> Vec<Outcome> {
+    let outcome = |step: &crate::Step| match &step.what {
+        StepKind::Refuse { exit, cause, text } => Outcome {
+            step: step.id.clone(),
+            status: Status::Failed,
+            changed: false,
+            exit: *exit,
+            cause: Some(cause.clone()),
+            text: text.clone(),
+            evidence: Default::default(),
+        },
+        _ => Outcome {
+            step: step.id.clone(),
+            status: Status::Skipped,
+            changed: false,
+            exit: Exit::Satisfied,
+            cause: None,
+            text: "not carried out: the plan holds a refusal".to_owned(),
+            evidence: Default::default(),
+        },
+    };
+    plan.steps.iter().map(outcome).collect()
+}
+
+impl<'a> Assessment<'a> {
+    /// The outcome of a step that ended with `status`.
+    fn outcome(&self, step: &str, status: Status) -> Option<&'a Outcome> {
+        self.outcomes.iter().find(|outcome| outcome.step == step && outcome.status == status)
+    }
+
+    /// What left the device in a state that nobody knows, if anything did.
+    fn indeterminate(&self) -> Option<&'a Outcome> {
+        self.outcomes.iter().find(|outcome| outcome.exit == Exit::Indeterminate)
+    }
+
+    /// True if an image is staged, by this run or an earlier one.
+    fn staged(&self) -> bool {
+        let of = |status| self.outcome(step::STAGE_SOFT_DISABLE, status).is_some();
+        of(Status::Done) || of(Status::AlreadySo)
+    }
+}
+
+/// Counts only what is set up, so that it never over-promises.
+fn summary(channels: &[ChannelRecord]) -> CapabilitySummary {
+    let set_up =
+        |record: &&ChannelRecord| matches!(record.state, ChannelState::Provisioned | ChannelState::Verified);
+    let can =
+        |what: &str| channels.iter().filter(set_up).any(|record| record.can.iter().any(|it| it == what));
+    // A watchdog acts from inside; all others act from another machine.
+    let remote =
+        |record: &&ChannelRecord| record.channel != crate::Channel::Watchdog && !record.can.is_empty();
+    CapabilitySummary {
+        can_power_cycle: can("power_cycle"),
+        can_power_on: can("power_on"),
+        can_see_console: can("console_text") || can("console_kvm"),
+        can_boot_media: can("media"),
+        independent_paths: channels.iter().filter(set_up).filter(remote).map(|_| 1_u64).sum(),
+        worst_case: "physical access".to_owned(),
+    }
+}
+
+/// The cause of the outcome that decided the exit.
+fn reason(outcomes: &[Outcome], exit: Exit) -> String {
+    let decisive =
+        outcomes.iter().filter(|outcome| outcome.exit == exit).find_map(|outcome| outcome.cause.clone());
+    match decisive {
+        Some(cause) if exit != Exit::Satisfied => cause,
+        _ => word(exit).to_owned(),
+    }
+}
+
+const fn word(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Satisfied => "satisfied",
+        Exit::Usage => "usage",
+        Exit::PolicyRefused => "policy-refused",
+        Exit::EscrowNotDurable => "escrow-not-durable",
+        Exit::DeviceFailed => "device-failed",
+        Exit::Indeterminate => "indeterminate",
+        Exit::Undelivered => "undelivered",
+        Exit::Impossible => "impossible",
+        Exit::Drift => "drift",
+        Exit::Pending => "pending",
+        Exit::Internal => "internal",
+    }
+}
+
+fn verdict(input: &Assessment<'_>, exit: Exit) -> String {
+    let changed = input.outcomes.iter().any(|outcome| outcome.changed);
+    let untouched = if changed { "" } else { "; nothing was changed" };
+    let decisive =
+        input.outcomes.iter().find(|outcome| outcome.exit == exit).map(|outcome| outcome.text.as_str());
+    match (exit, input.plan.action) {
+        (Exit::Satisfied, Action::Ignore) => {
+            "As policy asks, the out-of-band hardware was recorded and not touched.".to_owned()
+        }
+        (Exit::Satisfied, Action::Use) if input.outcome(step::AMT_SETUP_CCM, Status::Done).is_some() => {
+            "AMT was set up in client control mode, and its new credential was seen working.".to_owned()
+        }
+        (Exit::Satisfied, Action::Use) => "AMT is as policy asks; nothing was changed.".to_owned(),
+        (Exit::Satisfied, Action::Neutralize) => "What policy asks was done.".to_owned(),
+        (Exit::Pending, _) => {
+            format!("Staged, not yet in effect: {}", decisive.unwrap_or("a further step is needed"))
+        }
+        _ => format!(
+            "Not satisfied ({}): {}{untouched}",
+            reason(input.outcomes, exit),
+            decisive.unwrap_or("see outcomes")
+        ),
+    }
+}

@@ -1,0 +1,271 @@
+//! The recovery-capability record: one entry per channel kind, absent ones included (reference/org-state.md 2.4,
+//! reference/recovery.md 1 and 2).
+
+use super::Assessment;
+use crate::pattern::version;
+use crate::{
+    Channel, ChannelRecord, ChannelState, Fact, Proof, RootKind, Status, UNKNOWN, Value, shown, step,
+};
+
+/// All nine, in the order of [`Channel`].
+pub(super) fn records(input: &Assessment<'_>) -> Vec<ChannelRecord> {
+    vec![
+        amt(input),
+        dash(input),
+        ipmi(input),
+        redfish(input),
+        watchdog(input),
+        blank(
+            Channel::Pdu,
+            ChannelState::Unknown,
+            "not detectable in band: which outlets feed this machine is known to the org only".to_owned(),
+        ),
+        wol(input),
+        vps_api(input),
+        hypervisor_api(input),
+    ]
+}
+
+fn amt(input: &Assessment<'_>) -> ChannelRecord {
+    let detection = input.detection;
+    let verdict = detection.text("intel.amt.verdict");
+    let provisioning = detection.text("intel.amt.provisioning");
+    let mode = detection.text("intel.amt.control_mode");
+    let proof = |outcome: &&crate::Outcome| text_of(outcome.evidence.get("proof")) == Some("read-back");
+    if let Some(done) = input.outcome(step::AMT_SETUP_CCM, Status::Done) {
+        let mut record = blank(Channel::Amt, ChannelState::Provisioned, CCM_LIMITS.to_owned());
+        record.confidence = Proof::Detected;
+        if Some(done).filter(proof).is_some() {
+            record.state = ChannelState::Verified;
+            record.confidence = Proof::Proven;
+        }
+        record.credential = text_of(done.evidence.get("escrow")).map(str::to_owned);
+        record.last_proof = text_of(done.evidence.get("event")).map(str::to_owned);
+        return ccm(record, input);
+    }
+    if let Some(open) = input.indeterminate() {
+        return blank(Channel::Amt, ChannelState::Unknown, shown(&open.text));
+    }
+    if input.outcome(step::AMT_CONFIRM, Status::AlreadySo).is_some()
+        && let Some(ours) = &input.history.amt
+    {
+        let reason = format!("answers with the realm of the last proof; {CCM_LIMITS}");
+        let mut record = blank(Channel::Amt, ChannelState::Provisioned, reason);
+        record.confidence = Proof::Detected;
+        record.credential = Some(ours.escrow.clone());
+        record.last_proof = Some(ours.event.clone());
+        return ccm(record, input);
+    }
+    if input.staged() {
+        let reason = "an image is staged and not flashed; until then AMT is as it was".to_owned();
+        return blank(Channel::Amt, ChannelState::Staged, reason);
+    }
+    let why = because(input, "intel.amt.verdict");
+    match verdict {
+        "capable" | "standard-manageability" => {
+            if ["ccm", "acm"].contains(&mode) || ["in", "post"].contains(&provisioning) {
+                let reason = format!(
+                    "provisioned (state {}), but not proven ours in this run: whoever did it holds the credential",
+                    shown(provisioning)
+                );
+                let mut record = blank(Channel::Amt, ChannelState::Provisioned, reason);
+                record.control_mode = Some(mode).filter(|mode| *mode != UNKNOWN).map(str::to_owned);
+                return record;
+            }
+            if provisioning == "pre" {
+                let mut record =
+                    blank(Channel::Amt, ChannelState::Present, format!("{why}; not provisioned"));
+                record.confidence = Proof::Detected;
+                return record;
+            }
+            blank(Channel::Amt, ChannelState::Unknown, because(input, "intel.amt.provisioning"))
+        }
+        "absent" => blank(Channel::Amt, ChannelState::Absent, why),
+        "disabled" => blank(Channel::Amt, ChannelState::Disabled, why),
+        _ => blank(Channel::Amt, ChannelState::Unknown, why),
+    }
+}
+
+/// Client control mode asks the person at the screen before it redirects or changes the boot (reference/amt.md 8), so an
+/// unattended machine can be switched and reset, and no more.
+const CCM_LIMITS: &str = "client control mode: power control without consent; remote console and boot override only with \
+                          user_consent of a person at the machine";
+
+fn ccm(mut record: ChannelRecord, input: &Assessment<'_>) -> ChannelRecord {
+    record.can = words(&["power_on", "power_off", "reset", "power_cycle", "sensors"]);
+    record.needs = words(&["mains", "standby_power", "wired_link"]);
+    record.control_mode = Some("ccm".to_owned());
+    let detection = input.detection;
+    let text = detection.known("intel.amt.version").or_else(|| detection.known("intel.me.version"));
+    // 16.1 has no cleartext port for other machines any more (reference/amt.md 0).
+    record.reach = match text.and_then(version) {
+        Some(([major, minor, ..], _)) if (major, minor) >= (16, 1) => words(&["16993/https-digest"]),
+        Some(_) => words(&["16992/http-digest"]),
+        None => Vec::new(),
+    };
+    record
+}
+
+fn dash(input: &Assessment<'_>) -> ChannelRecord {
+    let why = because(input, "dash.nic");
+    match input.detection.text("dash.nic") {
+        "present" => detected(
+            Channel::Dash,
+            ChannelState::Present,
+            format!("{why}; whether it is set up is not known"),
+        ),
+        "absent" => blank(Channel::Dash, ChannelState::Absent, why),
+        _ => blank(Channel::Dash, ChannelState::Unknown, why),
+    }
+}
+
+fn ipmi(input: &Assessment<'_>) -> ChannelRecord {
+    let why = because(input, "bmc.verdict");
+    match input.detection.text("bmc.verdict") {
+        "present" => {
+            detected(Channel::Ipmi, ChannelState::Present, format!("{why}; its users were not looked at"))
+        }
+        "absent" | "false-sign" => blank(Channel::Ipmi, ChannelState::Absent, why),
+        _ => blank(Channel::Ipmi, ChannelState::Unknown, why),
+    }
+}
+
+fn redfish(input: &Assessment<'_>) -> ChannelRecord {
+    let why = because(input, "bmc.verdict");
+    match input.detection.text("bmc.verdict") {
+        "absent" | "false-sign" => blank(Channel::Redfish, ChannelState::Absent, why),
+        _ => blank(Channel::Redfish, ChannelState::Unknown, format!("{why}; Redfish was not asked")),
+    }
+}
+
+/// The best of the watchdogs. One that resets does so only where a running system has armed it.
+fn watchdog(input: &Assessment<'_>) -> ChannelRecord {
+    let kind = |fact: &Fact| fact.value.as_text().unwrap_or(UNKNOWN).to_owned();
+    let found: Vec<(String, String)> =
+        input.detection.under("watchdog.").map(|fact| (fact.name.clone(), kind(fact))).collect();
+    let of = |word: &str| found.iter().find(|(_, kind)| kind == word).map(|(name, _)| shown(name));
+    let armed = "resets a hung system once the installed system arms and feeds it, which was not tried";
+    if let Some(name) = of("reset").or_else(|| of("virtual")) {
+        let mut record = detected(Channel::Watchdog, ChannelState::Present, format!("{name} {armed}"));
+        record.can = words(&["reset"]);
+        record.needs = words(&["os_alive"]);
+        return record;
+    }
+    if let Some(name) = of("alarm-only") {
+        let reason = format!("{name} raises an alarm and cannot reset");
+        return detected(Channel::Watchdog, ChannelState::Present, reason);
+    }
+    if let Some(name) = of("software") {
+        let reason = format!("{name} is software: it hangs with the kernel, so it does not count");
+        return blank(Channel::Watchdog, ChannelState::Absent, reason);
+    }
+    let reason = match found.first() {
+        Some((name, _)) => because(input, name),
+        None => "no watchdog was seen; a driver that is not loaded hides one".to_owned(),
+    };
+    blank(Channel::Watchdog, ChannelState::Unknown, reason)
+}
+
+/// Never proven by the machine itself: it can only wake what is off.
+fn wol(input: &Assessment<'_>) -> ChannelRecord {
+    let found: Vec<(&str, &str)> = input
+        .detection
+        .under("wol.")
+        .map(|fact| (fact.name.trim_start_matches("wol."), fact.value.as_text().unwrap_or(UNKNOWN)))
+        .collect();
+    let of = |word: &str| {
+        let names: Vec<String> =
+            found.iter().filter(|(_, it)| *it == word).map(|(name, _)| shown(name)).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    if let Some(names) = of("magic") {
+        let reason = format!(
+            "switched on now at {names}; whether the installed system keeps it, and a wake-up, were not tried"
+        );
+        let mut record = detected(Channel::Wol, ChannelState::Present, reason);
+        record.can = words(&["power_on"]);
+        record.needs = words(&["mains", "standby_power", "l2_neighbor", "wired_link"]);
+        return record;
+    }
+    if let Some(names) = of("supported-off") {
+        return detected(
+            Channel::Wol,
+            ChannelState::Disabled,
+            format!("supported and switched off at {names}"),
+        );
+    }
+    if !found.is_empty() && found.iter().all(|(_, it)| *it == "none") {
+        return blank(Channel::Wol, ChannelState::Absent, "no interface supports it".to_owned());
+    }
+    let reason = input.detection.under("wol.").find_map(|fact| fact.reason.as_deref());
+    blank(Channel::Wol, ChannelState::Unknown, reason.map_or("no interface was seen".to_owned(), shown))
+}
+
+fn vps_api(input: &Assessment<'_>) -> ChannelRecord {
+    let why = because(input, "cloud.provider");
+    match input.detection.text("cloud.provider") {
+        UNKNOWN => blank(Channel::VpsApi, ChannelState::Unknown, why),
+        "none" => blank(Channel::VpsApi, ChannelState::Absent, why),
+        _ => detected(
+            Channel::VpsApi,
+            ChannelState::Present,
+            format!("{why}; its API needs a token of the org"),
+        ),
+    }
+}
+
+fn hypervisor_api(input: &Assessment<'_>) -> ChannelRecord {
+    let why = because(input, "virt.hypervisor");
+    let rented = !["none", UNKNOWN].contains(&input.detection.text("cloud.provider"));
+    match input.detection.text("virt.hypervisor") {
+        UNKNOWN => blank(Channel::HypervisorApi, ChannelState::Unknown, why),
+        "none" => blank(Channel::HypervisorApi, ChannelState::Absent, why),
+        _ if rented => {
+            let reason = format!("{why}; the host is the provider's, and its API stands in for it");
+            blank(Channel::HypervisorApi, ChannelState::Absent, reason)
+        }
+        _ => {
+            let reason = format!("{why}; a guest cannot know its host's address");
+            detected(Channel::HypervisorApi, ChannelState::Present, reason)
+        }
+    }
+}
+
+fn detected(channel: Channel, state: ChannelState, reason: String) -> ChannelRecord {
+    ChannelRecord { confidence: Proof::Detected, ..blank(channel, state, reason) }
+}
+
+fn blank(channel: Channel, state: ChannelState, reason: String) -> ChannelRecord {
+    ChannelRecord {
+        channel,
+        state,
+        reason,
+        can: Vec::new(),
+        needs: Vec::new(),
+        confidence: Proof::Claimed,
+        control_mode: None,
+        credential: None,
+        reach: Vec::new(),
+        last_proof: None,
+    }
+}
+
+/// A fact with its reason; what a capture cannot hold is said.
+pub(super) fn because(input: &Assessment<'_>, name: &str) -> String {
+    let value = shown(input.detection.text(name));
+    match input.detection.fact(name).and_then(|fact| fact.reason.as_deref()) {
+        Some(reason) => format!("{name} is {value}: {}", shown(reason)),
+        None if input.detection.fact(name).is_none() && input.context.root == RootKind::Capture => {
+            format!("{name} is {value}: the capture does not have it")
+        }
+        None => format!("{name} is {value}"),
+    }
+}
+
+fn text_of(value: Option<&Value>) -> Option<&str> {
+    value.and_then(Value::as_text)
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}

@@ -1,0 +1,116 @@
+//! What an auditor should see, and what nobody looked at.
+
+use super::Assessment;
+use super::channels::because;
+use crate::{Action, Finding, PolicyTrust, RootKind, Severity, Status, shown, step};
+
+pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut add =
+        |id: &str, severity, text: String| found.push(Finding { id: id.to_owned(), severity, text });
+    let capable = ["capable", "standard-manageability"].contains(&input.detection.text("intel.amt.verdict"));
+    let provisioning = input.detection.text("intel.amt.provisioning");
+    let provisioned = ["in", "post"].contains(&provisioning)
+        || ["ccm", "acm"].contains(&input.detection.text("intel.amt.control_mode"));
+    let set_up = input.outcome(step::AMT_SETUP_CCM, Status::Done).is_some();
+    let ours = set_up || input.outcome(step::AMT_CONFIRM, Status::AlreadySo).is_some();
+
+    if capable && provisioning == "pre" && !set_up && input.indeterminate().is_none() {
+        add(
+            "amt-default-credentials",
+            Severity::Risk,
+            "AMT is there and nobody has set it up: as long as its MEBx password is the factory's, anyone at the \
+             keyboard or with a USB stick can take it over within a minute and control the machine over the network \
+             from then on (BSI CB-K15-1256). Set it up with `use`, or give MEBx a password of its own and switch AMT \
+             off there."
+                .to_owned(),
+        );
+    }
+    if input.indeterminate().is_some() {
+        let text = "A change of ours was not finished: AMT may have a new credential. Every candidate is in the escrow.";
+        add("amt-indeterminate", Severity::Risk, text.to_owned());
+    } else if capable && provisioned && !ours {
+        add(
+            "amt-provisioned-by-others",
+            Severity::Risk,
+            format!(
+                "AMT is provisioned ({}, {}), and this run has no proof that the org did it: whoever did can switch, \
+                 reset and, depending on the mode, watch this machine.",
+                because(input, "intel.amt.provisioning"),
+                because(input, "intel.amt.control_mode")
+            ),
+        );
+    }
+    if input.context.root != RootKind::Live || input.plan.action != Action::Ignore {
+        match input.context.trust {
+            PolicyTrust::Unsigned => {
+                add(
+                    "policy-unsigned",
+                    Severity::Warning,
+                    "The policy is not signed: nothing shows who wrote it.".to_owned(),
+                );
+            }
+            PolicyTrust::UnsignedAllowed => add(
+                "policy-unsigned",
+                Severity::Warning,
+                "The policy is not signed, and the operator permitted that: nothing shows who wrote it."
+                    .to_owned(),
+            ),
+        }
+    } else {
+        let text =
+            "The policy is not signed. `ignore` needs no signature; `use` and `neutralize` would.".to_owned();
+        add("policy-unsigned", Severity::Warning, text);
+    }
+    if input.context.weak_id {
+        let text = "This machine has nothing that identifies it for certain: its record hangs on a random id kept in \
+                    --out, and another --out would give it another one.";
+        add("weak-device-id", Severity::Warning, text.to_owned());
+    }
+    if input.history.forked {
+        let text = "The device's events fork: two runs did not know of each other; the credentials of both are candidates.";
+        add("history-forked", Severity::Warning, text.to_owned());
+    }
+    if !input.history.rejected.is_empty() {
+        let names: Vec<String> = input.history.rejected.iter().map(|name| shown(name)).collect();
+        let text = format!("These events do not hold and were not believed: {}.", names.join(", "));
+        add("events-rejected", Severity::Warning, text);
+    }
+    for warning in &input.plan.warnings {
+        add("plan-warning", Severity::Warning, warning.clone());
+    }
+    if input.plan.action == Action::Neutralize && input.detection.text("host.cpu.vendor") == "amd" {
+        add(
+            "amd-psp",
+            Severity::Info,
+            "AMD PSP: not neutralizable; only what it shows of itself was recorded.".to_owned(),
+        );
+    }
+    if input.staged() {
+        let text = "A firmware image is staged, not flashed: the management engine runs as before. Only \
+                    `oob-agent verify` on a later boot may say that it is in effect.";
+        add("neutralize-staged", Severity::Info, text.to_owned());
+    }
+    found
+}
+
+/// Said plainly in every report, so that silence is never taken for a result.
+pub(super) fn not_assessed(input: &Assessment<'_>) -> Vec<String> {
+    let mut list = vec![
+        "firmware that lies: everything here is as this machine reports it about itself".to_owned(),
+        "whether any channel is reachable from another machine: only a run of `verify` there can tell"
+            .to_owned(),
+        "whether the machine comes back: nothing was reset or switched off to try".to_owned(),
+        "power distribution: which outlets feed this machine".to_owned(),
+    ];
+    if input.detection.text("intel.amt.verdict") != "absent" {
+        list.push("the MEBx password: it cannot be read, so it may be the factory's".to_owned());
+    }
+    if !["absent", "false-sign"].contains(&input.detection.text("bmc.verdict")) {
+        list.push("users and passwords of a BMC, if there is one".to_owned());
+    }
+    if input.context.root != RootKind::Live {
+        list.push("a real machine: this root is a capture or a simulation".to_owned());
+    }
+    list
+}
