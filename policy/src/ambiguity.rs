@@ -8,9 +8,10 @@ use crate::pattern::Overlap;
 use crate::policy::{Class, Rule, Wanted};
 
 /// Reports every pair of rules of the same class and priority that some machine provably matches both of.
-pub(crate) fn refuse(rules: &[Rule], places: &[Range<usize>], findings: &mut Findings<'_>) {
-    for (at, (rule, place)) in rules.iter().zip(places).enumerate() {
-        let rest = rules.iter().zip(places).skip(at + 1);
+/// Each rule comes with the place of its id.
+pub(crate) fn refuse(rules: &[(Rule, Range<usize>)], findings: &mut Findings<'_>) {
+    for (at, (rule, place)) in rules.iter().enumerate() {
+        let rest = rules.iter().skip(at + 1);
         for (other, other_place) in
             rest.filter(|(other, _)| rank(other) == rank(rule) && ambiguous(rule, other))
         {

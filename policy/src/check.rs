@@ -55,7 +55,9 @@ fn check(file: File, sha256: &str, findings: &mut Findings<'_>) -> Option<Policy
         findings.error(schema.span(), "this agent does not know this schema", "write `schema = 1`");
     }
     let default_action = file.default_action.as_ref().map_or(Action::Ignore, |action| *action.get_ref());
-    if let Some(action) = file.default_action.filter(|action| *action.get_ref() == Action::Neutralize) {
+    if let Some(action) =
+        file.default_action.as_ref().filter(|action| *action.get_ref() == Action::Neutralize)
+    {
         let help = "write a rule that matches these machines, such as `match = { platform = \"intel\" }`, with \
                     `neutralize = { methods = [..] }`";
         findings.error(
@@ -64,31 +66,34 @@ fn check(file: File, sha256: &str, findings: &mut Findings<'_>) -> Option<Policy
             help,
         );
     }
-    let uses: Vec<Range<usize>> = file
-        .rules
-        .iter()
-        .filter_map(|rule| rule.action.as_ref())
-        .filter(|it| *it.get_ref() == Action::Use)
-        .map(Spanned::span)
-        .collect();
+    let in_rules = file.rules.iter().filter_map(|rule| rule.action.as_ref());
+    let first_use = in_rules
+        .chain(&file.default_action)
+        .find(|action| *action.get_ref() == Action::Use)
+        .map(Spanned::span);
     let escrow = file.escrow;
     let recipients = check_recipients(&escrow.recipients, findings);
-    if default_action == Action::Use || !uses.is_empty() {
-        let span = uses.first().cloned().unwrap_or(0..0);
+    if let Some(span) = first_use {
         check_escrow(&escrow.recipients, escrow.allow_single_recipient, span, findings);
     }
-    let mut places = Vec::new();
+    let begins: Vec<usize> = file.rules.iter().map(|rule| rule.span.start).collect();
+    let ends = begins.iter().skip(1).copied().chain([usize::MAX]);
+    let mut sound = Vec::new();
     let mut rules = Vec::new();
     let mut ids = BTreeMap::new();
-    for rule in file.rules {
-        refuse_twice(&mut ids, rule.id.as_ref(), "rule id", findings);
-        let span = rule.id.as_ref().map_or(rule.span.clone(), Spanned::span);
-        if let Some(rule) = check_rule(rule, findings) {
-            places.push(span);
+    for (table, end) in file.rules.into_iter().zip(ends) {
+        let begin = table.span.start;
+        let id = table.id.clone();
+        if let Some(rule) = check_rule(table, findings) {
+            // A rule with a mistake in it may not match what was meant: no second error for the same mistake.
+            if let Some(id) = id.as_ref().filter(|_| !findings.any_error_in(begin..end)) {
+                sound.push((rule.clone(), id.span()));
+            }
             rules.push(rule);
         }
+        refuse_twice(&mut ids, id.as_ref(), "rule id", findings);
     }
-    ambiguity::refuse(&rules, &places, findings);
+    ambiguity::refuse(&sound, findings);
     let header = file.policy?;
     if let Some(name) = &header.name {
         check_name(name, "the policy's name", findings);
@@ -160,7 +165,7 @@ fn check_match(matching: Spanned<MatchTable>, findings: &mut Findings<'_>) -> Ve
     };
     let mut globs = |key: Key, texts: Option<Texts>| {
         list(key, texts, findings, |text| {
-            let help = "`*` is any text, `?` one character, `[a-z]` one of a set; `\\\\` before a character takes it literally";
+            let help = "`*` is any text, `?` one character, `[a-z]` one of a set; `\\` before a character takes it literally";
             Glob::parse(text).map_err(|why| (format!("this pattern {why}"), help))
         })
         .map(Wanted::Globs)
@@ -261,7 +266,8 @@ fn check_recipients(tables: &[Spanned<RecipientTable>], findings: &mut Findings<
                 Some(fault) => {
                     let help =
                         "`age-keygen` prints the public key; an ssh-ed25519 key is the line of its .pub file";
-                    findings.error(key.span(), fault, help).hide = Some(key.span());
+                    let public = ["age1", "ssh-"].iter().any(|prefix| key.get_ref().starts_with(prefix));
+                    findings.error(key.span(), fault, help).hide = Some(key.span()).filter(|_| !public);
                 }
                 None => {
                     // Whoever holds the key counts once, whatever comment it carries.

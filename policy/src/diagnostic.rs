@@ -119,6 +119,12 @@ impl<'s> Findings<'s> {
         self.lines.partition_point(|begin| *begin <= at).max(1)
     }
 
+    pub(crate) fn any_error_in(&self, range: Range<usize>) -> bool {
+        let inside =
+            |it: &Diagnostic| range.contains(&it.span.start) && it.severity == DiagnosticLevel::Error;
+        self.found.iter().any(inside)
+    }
+
     pub(crate) fn also(&self, span: Range<usize>, label: impl Into<String>) -> Also {
         Also { line: self.line(span.start), span, label: label.into() }
     }

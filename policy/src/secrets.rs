@@ -83,7 +83,9 @@ fn tells(key: &str) -> bool {
     let key = key.to_lowercase().replace('-', "_");
     let inside = ["password", "passwd", "passphrase", "secret", "token", "credential", "private"];
     let whole = ["pass", "pwd", "pin", "psk", "community"];
-    inside.iter().any(|word| key.contains(word)) || whole.contains(&key.as_str()) || key.ends_with("key")
+    inside.iter().any(|word| key.contains(word))
+        || key.split('_').any(|word| whole.contains(&word))
+        || key.ends_with("key")
 }
 
 fn in_table(
@@ -281,6 +283,8 @@ mod tests {
             ("admin-password", true),
             ("api_key", true),
             ("PSK", true),
+            ("mebx-pin", true),
+            ("spin", false),
             ("priority", false),
             ("keyboard", false),
         ] {

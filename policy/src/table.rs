@@ -207,7 +207,9 @@ impl Table<'_, '_> {
                 help = format!("did you mean `{near}`? {help}");
             }
             let message = format!("{} has no key `{}`", self.name, shown(name));
-            self.findings.error(key.span(), message, help).hide = Some(value.span());
+            // A table under a header has the header's place, which holds no value.
+            let hide = Some(value.span()).filter(|value| value.start >= key.span().end);
+            self.findings.error(key.span(), message, help).hide = hide;
         }
         self.asked.clear();
     }
