@@ -1,0 +1,286 @@
+//! Tables for `decide`: what follows from which policy, machine, history and circumstances.
+
+mod case;
+
+use case::Case;
+use oob_policy::{Action, Exit, PolicyTrust, RootKind, SoftDisable, StepKind};
+
+#[test]
+fn using_amt_follows_from_its_state_and_our_history() {
+    let new = || Case::using("");
+    for (case, steps) in [
+        (new(), vec!["amt.setup-ccm"]),
+        (new().fact("intel.amt.verdict", "standard-manageability"), vec!["amt.setup-ccm"]),
+        // Ours, as we left it.
+        (new().amt("post", "ccm").ours(1), vec!["amt.confirm"]),
+        (new().amt("post", "unknown").ours(1), vec!["amt.confirm"]),
+        // The journal was left open at a generation that was proven afterwards.
+        (new().amt("post", "ccm").ours(2).open(2, true), vec!["amt.confirm"]),
+        // Ours once, and unprovisioned since.
+        (new().ours(1), vec!["amt.setup-ccm"]),
+        // Killed before the call was sent, or the call never arrived.
+        (new().open(1, false), vec!["amt.setup-ccm"]),
+        (new().open(1, true), vec!["amt.setup-ccm"]),
+        // Killed after the call.
+        (new().amt("post", "ccm").open(1, true), vec!["amt.undo", "amt.setup-ccm"]),
+        (new().amt("in", "ccm").open(1, true), vec!["amt.undo", "amt.setup-ccm"]),
+        (new().amt("in", "none").open(1, true), vec!["amt.undo", "amt.setup-ccm"]),
+        (new().amt("post", "ccm").ours(1).open(2, true), vec!["amt.undo", "amt.setup-ccm"]),
+        (new().amt("post", "acm").open(1, true), vec!["refuse.indeterminate"]),
+        (new().amt("in", "unknown").open(1, true), vec!["refuse.indeterminate"]),
+        // Our journal shows that it was not us.
+        (new().amt("post", "ccm").open(1, false), vec!["refuse.provisioned-by-others"]),
+        (new().amt("post", "ccm").ours(1).open(2, false), vec!["refuse.provisioned-by-others"]),
+        (new().amt("post", "ccm"), vec!["refuse.provisioned-by-others"]),
+        (new().amt("post", "acm"), vec!["refuse.provisioned-by-others"]),
+        (new().amt("in", "none"), vec!["refuse.provisioned-by-others"]),
+        (new().amt("unknown", "ccm"), vec!["refuse.provisioned-by-others"]),
+        (new().amt("post", "acm").ours(1), vec!["refuse.control-mode-drift"]),
+        // Unknown is never absent, and never clean.
+        (new().amt("unknown", "none"), vec!["refuse.amt-unknown"]),
+        (new().amt("pre", "unknown"), vec!["refuse.amt-unknown"]),
+        (new().fact("intel.amt.verdict", "unknown"), vec!["refuse.amt-unknown"]),
+        (new().fact("intel.amt.verdict", "absent"), vec!["refuse.amt-absent"]),
+        (new().fact("intel.amt.verdict", "disabled"), vec!["refuse.amt-disabled"]),
+        (new().fact("intel.amt.verdict", "absent-or-disabled"), vec!["refuse.amt-absent-or-disabled"]),
+    ] {
+        assert_eq!(case.steps(), steps, "{:?} {:?}", case.detection.facts, case.history);
+    }
+}
+
+#[test]
+fn using_amt_depends_on_its_version() {
+    for (amt, me, step) in [
+        ("19.0.0", "unknown", "refuse.amt-19-not-carried-out"),
+        ("unknown", "19.0.5.2000", "refuse.amt-19-not-carried-out"),
+        ("18.0.5", "unknown", "amt.setup-ccm"),
+        ("6.2.61", "unknown", "amt.setup-ccm"),
+        ("6.1.0", "unknown", "refuse.amt-too-old"),
+        ("unknown", "unknown", "refuse.amt-version-unknown"),
+        ("not a version", "unknown", "refuse.amt-version-unknown"),
+    ] {
+        let case = Case::using("").fact("intel.amt.version", amt).fact("intel.me.version", me);
+        assert_eq!(case.steps(), [step], "{amt} / {me}");
+    }
+    // Nothing is set up, so the version is no hindrance.
+    let ours = Case::using("")
+        .amt("post", "ccm")
+        .ours(1)
+        .fact("intel.amt.version", "unknown")
+        .fact("intel.me.version", "unknown");
+    assert_eq!(ours.steps(), ["amt.confirm"]);
+}
+
+#[test]
+fn what_no_step_carries_out_is_refused_by_key_and_line() {
+    let settings = "amt = { control_mode = \"acm-or-ccm\", tls = \"required\", consent = \"all\", sol = true, kvm = false, \
+                    ider = false }\ndash = { take_over = true, tls = \"required\" }";
+    let plan = Case::using(settings).plan();
+    let refused: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+    let all = [
+        "amt.control_mode",
+        "amt.tls",
+        "amt.consent",
+        "amt.sol",
+        "amt.kvm",
+        "amt.ider",
+        "dash.take_over",
+        "dash.tls",
+    ];
+    assert_eq!(refused, all.map(|key| format!("refuse.policy-value-not-carried-out.{key}")));
+    let StepKind::Refuse { exit, text, .. } = &plan.steps[6].what else { panic!("{:?}", plan.steps[6]) };
+    assert_eq!(*exit, Exit::Impossible);
+    assert!(text.contains("`dash.take_over = true` (line 13)"), "{text}");
+    assert_eq!(Case::using("amt = { control_mode = \"ccm\" }").steps(), ["amt.setup-ccm"]);
+    assert_eq!(Case::using("amt = { control_mode = \"acm\" }").steps().len(), 1);
+}
+
+#[test]
+fn refusals_of_the_policy_come_before_any_call() {
+    let using = || Case::using("").own_recipients().live();
+    let neutralizing = || Case::neutralizing("[\"soft-disable\"]").image(SoftDisable::Possible).live();
+    let unsigned = |case: Case| case.context(|it| it.trust = PolicyTrust::Unsigned);
+    let late = |case: Case| case.context(|it| it.now = 1_830_000_000); // 2027-12-28
+    let untrusted = |case: Case| case.context(|it| it.clock_trusted = false);
+    let weak = |case: Case| case.context(|it| it.weak_id = true);
+    let seen =
+        |case: Case, serial, sha256: &str| case.history(|it| it.policy = Some((serial, sha256.to_owned())));
+    for (case, exit, cause) in [
+        (unsigned(using()), Exit::PolicyRefused, Some("policy-unsigned")),
+        (unsigned(neutralizing()), Exit::PolicyRefused, Some("policy-unsigned")),
+        (unsigned(Case::new("").live()), Exit::Satisfied, None),
+        (unsigned(using().context(|it| it.root = RootKind::Simulated)), Exit::Satisfied, None),
+        (late(using()), Exit::PolicyRefused, Some("policy-expired")),
+        (late(Case::new("")), Exit::PolicyRefused, Some("policy-expired")),
+        (untrusted(late(using())), Exit::Satisfied, None),
+        (weak(using()), Exit::Impossible, Some("weak-device-id")),
+        (weak(neutralizing()), Exit::Impossible, Some("weak-device-id")),
+        (weak(Case::new("")), Exit::Satisfied, None),
+        (seen(using(), 8, "cc"), Exit::PolicyRefused, Some("policy-rolled-back")),
+        (seen(Case::new(""), 8, "cc"), Exit::PolicyRefused, Some("policy-rolled-back")),
+        (seen(using(), 7, "cc"), Exit::PolicyRefused, Some("policy-serial-reused")),
+        (seen(using(), 7, "AA"), Exit::Satisfied, None),
+        (seen(using(), 6, "cc"), Exit::Satisfied, None),
+        (
+            using().context(|it| it.escrow_not_durable = Some("tmpfs".to_owned())),
+            Exit::EscrowNotDurable,
+            Some("escrow-not-durable"),
+        ),
+        (
+            using().amt("post", "ccm").ours(1).context(|it| it.escrow_not_durable = Some("tmpfs".to_owned())),
+            Exit::Satisfied,
+            None,
+        ),
+        (Case::new("").context(|it| it.escrow_not_durable = Some("tmpfs".to_owned())), Exit::Satisfied, None),
+    ] {
+        match cause {
+            Some(cause) => assert_eq!((case.refusal().0, case.refusal().1.as_str()), (exit, cause)),
+            None => assert!(!case.plan().refused(), "{:?}", case.plan()),
+        }
+    }
+    assert!(unsigned(using()).refusal().2.contains("--allow-unsigned"));
+    let warned = untrusted(late(using())).plan();
+    assert!(warned.warnings.iter().any(|it| it.contains("2027-06-30")), "{:?}", warned.warnings);
+}
+
+#[test]
+fn published_recipients_are_for_simulated_machines() {
+    assert_eq!(Case::using("").steps(), ["amt.setup-ccm"]);
+    assert_eq!(
+        Case::using("").live().steps(),
+        ["refuse.example-recipient.ops", "refuse.example-recipient.safe"]
+    );
+    assert_eq!(Case::new("").live().steps(), ["record"]);
+}
+
+#[test]
+fn an_expired_recipient_is_refused_under_a_trusted_clock() {
+    let late = || {
+        let mut case = Case::using("").context(|it| it.now = 1_850_000_000); // 2028-08-16
+        case.policy.not_after = None;
+        case
+    };
+    assert_eq!(late().steps(), ["refuse.recipient-expired.ops"]);
+    let untrusted = late().context(|it| it.clock_trusted = false);
+    assert_eq!(untrusted.steps(), ["amt.setup-ccm"]);
+    assert_eq!(untrusted.plan().warnings.len(), 1);
+}
+
+#[test]
+fn every_refusal_that_applies_is_listed() {
+    let case = Case::using("amt = { sol = true }")
+        .live()
+        .fact("intel.amt.verdict", "absent")
+        .history(|it| it.policy = Some((9, "cc".to_owned())))
+        .context(|it| {
+            it.trust = PolicyTrust::Unsigned;
+            it.weak_id = true;
+        });
+    assert_eq!(
+        case.steps(),
+        [
+            "refuse.policy-rolled-back",
+            "refuse.policy-unsigned",
+            "refuse.example-recipient.ops",
+            "refuse.example-recipient.safe",
+            "refuse.weak-device-id",
+            "refuse.policy-value-not-carried-out.amt.sol",
+            "refuse.amt-absent"
+        ]
+    );
+}
+
+#[test]
+fn a_tie_that_only_the_machine_shows_is_refused() {
+    let case = Case::new(
+        "[[rule]]\nid = \"serial\"\nmatch = { serial = \"5CG1234ABC\" }\naction = \"use\"\n\
+         [[rule]]\nid = \"uuid\"\nmatch = { uuid = \"4C4C4544-0042-3510-8052-B4C04F4D3933\" }\naction = \"ignore\"\n",
+    );
+    let (exit, cause, text) = case.refusal();
+    assert_eq!((exit, cause.as_str()), (Exit::PolicyRefused, "ambiguous-rules"));
+    assert!(text.contains("`serial` (line 8)") && text.contains("`uuid` (line 12)"), "{text}");
+    assert_eq!(case.plan().action, Action::Ignore);
+    assert_eq!(case.clone().fact("host.uuid", "unknown").plan().rule.as_deref(), Some("serial"));
+}
+
+#[test]
+fn the_neutralize_ladder_stops_at_the_first_method_that_applies() {
+    let all = "[\"clean+soft-disable\", \"soft-disable\", \"lockdown\", \"report-only\"]";
+    for (case, id, said) in [
+        (
+            Case::neutralizing(all).image(SoftDisable::Possible),
+            "neutralize.stage-soft-disable",
+            vec!["clean+soft-disable: this build cannot clean images yet", "can be set"],
+        ),
+        (
+            Case::neutralizing(all).image(SoftDisable::AlreadySet),
+            "neutralize.stage-soft-disable",
+            vec!["is set already"],
+        ),
+        (
+            Case::neutralizing(all).image(SoftDisable::Refused("Boot\u{1b} Guard".to_owned())),
+            "neutralize.report-only",
+            vec!["soft-disable: Boot\\u{1b} Guard", "lockdown: "],
+        ),
+        (Case::neutralizing(all), "neutralize.report-only", vec!["soft-disable: no --firmware-image given"]),
+        (
+            Case::neutralizing(all).image(SoftDisable::Possible).fact("intel.me.version", "11.8.50.1"),
+            "neutralize.report-only",
+            vec!["the image holds ME 16, and this machine runs ME 11"],
+        ),
+        (
+            Case::neutralizing(all).image(SoftDisable::Possible).fact("host.cpu.vendor", "amd"),
+            "neutralize.report-only",
+            vec!["soft-disable: AMD PSP is not neutralizable"],
+        ),
+        (
+            Case::neutralizing("[\"report-only\", \"soft-disable\"]").image(SoftDisable::Possible),
+            "neutralize.report-only",
+            vec![],
+        ),
+        (
+            Case::neutralizing("[\"soft-disable\"]"),
+            "refuse.no-method-applies",
+            vec!["no --firmware-image given"],
+        ),
+        (Case::neutralizing("[\"lockdown\"]"), "refuse.no-method-applies", vec!["lockdown: "]),
+        (
+            Case::neutralizing("[\"report-only\"], read_flash = true"),
+            "refuse.policy-value-not-carried-out.neutralize.read_flash",
+            vec!["read_flash = true"],
+        ),
+    ] {
+        let plan = case.plan();
+        assert_eq!(plan.steps.len(), 1, "{:?}", plan.steps);
+        assert_eq!(plan.steps[0].id, id);
+        for words in said {
+            assert!(plan.steps[0].reason.contains(words), "{}", plan.steps[0].reason);
+        }
+    }
+    assert_eq!(
+        Case::neutralizing("[\"report-only\"], read_flash = false").steps(),
+        ["neutralize.report-only"]
+    );
+}
+
+#[test]
+fn drift_and_rules_that_could_not_be_judged_are_told() {
+    let drifted = Case::using("").ours(3).plan();
+    assert!(drifted.warnings.iter().any(|it| it.starts_with("drift: ")), "{:?}", drifted.warnings);
+    let rules = "[[rule]]\nid = \"opsec\"\nmatch = { serial = \"X\" }\naction = \"neutralize\"\n\
+                 neutralize = { methods = [\"report-only\"] }\n\
+                 [[rule]]\nid = \"all\"\nmatch = { platform = \"intel\" }\naction = \"use\"\n";
+    let unsure = Case::new(rules).fact("host.serial", "unknown").plan();
+    assert_eq!(unsure.rule.as_deref(), Some("all"));
+    assert!(
+        unsure.warnings.iter().any(|it| it.contains("rule `opsec` was not applied: `serial` is unknown"))
+    );
+    assert!(unsure.warnings.iter().all(|it| !it.contains('\u{1b}')), "foreign text is escaped");
+    assert_eq!(Case::new(rules).plan().warnings, Vec::<String>::new());
+}
+
+#[test]
+fn texts_of_devices_are_escaped_in_the_plan() {
+    let plan = Case::using("").amt("unknown", "unknown").plan();
+    assert!(plan.steps[0].reason.contains("nobody\\u{1b}[2J knows"), "{}", plan.steps[0].reason);
+}
