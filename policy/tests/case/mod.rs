@@ -1,6 +1,6 @@
 //! A case for `decide`: a simulated machine with AMT 16 that nobody has set up, and the policy that uses it.
 
-#![allow(dead_code)] // each test takes what it needs
+#![allow(dead_code, unreachable_pub)] // a module of several tests: each takes what it needs
 
 use oob_policy::{
     AmtOurs, Context, Detection, EXAMPLE_RECIPIENTS, Exit, Fact, Firmware, History, OpenChange, Plan, Policy,

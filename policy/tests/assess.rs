@@ -1,0 +1,236 @@
+//! What the report says after what was done: never more than was proven.
+
+mod case;
+
+use case::Case;
+use oob_policy::{
+    Assessment, Channel, ChannelRecord, ChannelState, Exit, Outcome, PolicyTrust, Proof, Report, Severity,
+    SoftDisable, Status, Value, assess, refusal_outcomes,
+};
+
+fn report(case: &Case, outcomes: &[Outcome]) -> Report {
+    let plan = case.plan();
+    assess(&Assessment {
+        policy: &case.policy,
+        detection: &case.detection,
+        history: &case.history,
+        context: &case.context,
+        plan: &plan,
+        outcomes,
+        device_id: "d1-abc",
+        run_id: "0190-run",
+        time: "2027-01-15T08:00:00Z",
+        version: "0.1.0",
+    })
+}
+
+fn outcome(step: &str, status: Status, exit: Exit, evidence: &[(&str, &str)]) -> Outcome {
+    Outcome {
+        step: step.to_owned(),
+        status,
+        changed: status == Status::Done,
+        exit,
+        cause: (exit != Exit::Satisfied).then(|| format!("{step}-failed")),
+        text: format!("{step} ended"),
+        evidence: evidence.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect(),
+    }
+}
+
+fn record(report: &Report, channel: Channel) -> &ChannelRecord {
+    report.capability.channels.iter().find(|it| it.channel == channel).unwrap()
+}
+
+fn findings(report: &Report) -> Vec<&str> {
+    report.findings.iter().map(|it| it.id.as_str()).collect()
+}
+
+#[test]
+fn every_channel_has_one_record_in_order() {
+    let report = report(&Case::new(""), &[]);
+    let channels: Vec<&str> = report.capability.channels.iter().map(|it| it.channel.word()).collect();
+    assert_eq!(
+        channels,
+        ["amt", "dash", "ipmi", "redfish", "watchdog", "pdu", "wol", "vps-api", "hypervisor-api"]
+    );
+    assert!(report.capability.channels.iter().all(|it| !it.reason.is_empty()));
+    assert_eq!(
+        (report.capability.summary.worst_case.as_str(), report.schema.as_str()),
+        ("physical access", "oob-report/1")
+    );
+}
+
+#[test]
+fn only_what_was_read_back_is_proven() {
+    let case = Case::using("");
+    let escrow = ("escrow", "amt.1.00.age");
+    for (evidence, state, confidence) in [
+        (vec![escrow, ("proof", "read-back"), ("event", "e1-x")], ChannelState::Verified, Proof::Proven),
+        (vec![escrow, ("proof", "none")], ChannelState::Provisioned, Proof::Detected),
+        (vec![escrow], ChannelState::Provisioned, Proof::Detected),
+    ] {
+        let report = report(&case, &[outcome("amt.setup-ccm", Status::Done, Exit::Satisfied, &evidence)]);
+        let amt = record(&report, Channel::Amt);
+        assert_eq!((amt.state, amt.confidence), (state, confidence));
+        assert_eq!(
+            (amt.control_mode.as_deref(), amt.credential.as_deref()),
+            (Some("ccm"), Some("amt.1.00.age"))
+        );
+        assert_eq!(amt.can, ["power_on", "power_off", "reset", "power_cycle", "sensors"]);
+        assert!(amt.reason.contains("user_consent"));
+        assert_eq!(amt.reach, ["16992/http-digest"]);
+        let summary = &report.capability.summary;
+        assert_eq!(
+            (summary.can_power_cycle, summary.can_see_console, summary.independent_paths),
+            (true, false, 1)
+        );
+        assert!(report.changed && report.exit == Exit::Satisfied && report.reason == "satisfied");
+        assert!(!findings(&report).contains(&"amt-default-credentials"));
+    }
+    let newer = case.fact("intel.amt.version", "16.1.25");
+    let report = report(&newer, &[outcome("amt.setup-ccm", Status::Done, Exit::Satisfied, &[])]);
+    assert_eq!(record(&report, Channel::Amt).reach, ["16993/https-digest"]);
+}
+
+#[test]
+fn a_second_run_says_detected_and_names_the_last_proof() {
+    let case = Case::using("").amt("post", "ccm").ours(1);
+    let report = report(&case, &[outcome("amt.confirm", Status::AlreadySo, Exit::Satisfied, &[])]);
+    let amt = record(&report, Channel::Amt);
+    assert_eq!((amt.state, amt.confidence), (ChannelState::Provisioned, Proof::Detected));
+    assert_eq!(
+        (amt.last_proof.as_deref(), amt.credential.as_deref()),
+        (Some("e1-proof"), Some("amt.1.0000000000000000.age"))
+    );
+    assert!(!report.changed && !findings(&report).contains(&"amt-provisioned-by-others"));
+}
+
+#[test]
+fn what_others_provisioned_is_claimed_and_counts_for_nothing() {
+    let case = Case::using("").amt("post", "acm");
+    let report = report(&case, &refusal_outcomes(&case.plan()));
+    let amt = record(&report, Channel::Amt);
+    assert_eq!((amt.state, amt.confidence), (ChannelState::Provisioned, Proof::Claimed));
+    assert_eq!(amt.control_mode.as_deref(), Some("acm"));
+    assert!(amt.can.is_empty());
+    let summary = &report.capability.summary;
+    assert!(!summary.can_power_on && !summary.can_power_cycle && summary.independent_paths == 0);
+    assert_eq!((report.exit, report.reason.as_str()), (Exit::Impossible, "provisioned-by-others"));
+    assert!(findings(&report).contains(&"amt-provisioned-by-others"));
+    assert!(!report.changed && report.verdict.contains("nothing was changed"), "{}", report.verdict);
+}
+
+#[test]
+fn unconfigured_amt_is_a_risk_until_it_is_set_up() {
+    let risk = |report: &Report| {
+        report.findings.iter().any(|it| it.id == "amt-default-credentials" && it.severity == Severity::Risk)
+    };
+    let ignored = outcome("record", Status::Done, Exit::Satisfied, &[]);
+    assert!(risk(&report(&Case::new(""), std::slice::from_ref(&ignored))));
+    let ism = Case::new("").fact("intel.amt.verdict", "standard-manageability");
+    assert!(risk(&report(&ism, std::slice::from_ref(&ignored))));
+    assert!(risk(&report(
+        &Case::using(""),
+        &[outcome("amt.setup-ccm", Status::Failed, Exit::DeviceFailed, &[])]
+    )));
+    for verdict in ["absent", "disabled", "unknown"] {
+        let case = Case::new("").fact("intel.amt.verdict", verdict);
+        assert!(!risk(&report(&case, std::slice::from_ref(&ignored))), "{verdict}");
+    }
+}
+
+#[test]
+fn an_indeterminate_device_is_unknown_and_nobody_elses() {
+    let case = Case::using("");
+    let report = report(&case, &[outcome("amt.setup-ccm", Status::Failed, Exit::Indeterminate, &[])]);
+    assert_eq!(record(&report, Channel::Amt).state, ChannelState::Unknown);
+    assert_eq!((report.exit, report.reason.as_str()), (Exit::Indeterminate, "amt.setup-ccm-failed"));
+    let ids = findings(&report);
+    assert!(ids.contains(&"amt-indeterminate") && !ids.contains(&"amt-provisioned-by-others"), "{ids:?}");
+}
+
+#[test]
+fn staged_is_not_effective() {
+    let case = Case::neutralizing("[\"soft-disable\"]").image(SoftDisable::Possible);
+    let done = outcome("neutralize.stage-soft-disable", Status::Done, Exit::Pending, &[]);
+    let report = report(&case, &[done]);
+    assert_eq!(record(&report, Channel::Amt).state, ChannelState::Staged);
+    assert!(findings(&report).contains(&"neutralize-staged"));
+    let page = serde_json::to_string(&report).unwrap().to_lowercase();
+    for claim in ["me removed", "me is removed", "me disabled", "me is disabled", "\"neutralized\""] {
+        assert!(!page.contains(claim), "{claim}");
+    }
+    assert!(report.verdict.contains("not yet in effect"), "{}", report.verdict);
+}
+
+#[test]
+fn the_other_channels_follow_the_facts() {
+    use ChannelState::{Absent, Disabled, Present, Unknown};
+    for (name, value, channel, state, can) in [
+        ("dash.nic", "present", Channel::Dash, Present, 0),
+        ("dash.nic", "likely", Channel::Dash, Unknown, 0),
+        ("dash.nic", "absent", Channel::Dash, Absent, 0),
+        ("bmc.verdict", "present", Channel::Ipmi, Present, 0),
+        ("bmc.verdict", "false-sign", Channel::Ipmi, Absent, 0),
+        ("bmc.verdict", "likely", Channel::Ipmi, Unknown, 0),
+        ("bmc.verdict", "present", Channel::Redfish, Unknown, 0),
+        ("bmc.verdict", "absent", Channel::Redfish, Absent, 0),
+        ("watchdog.0", "reset", Channel::Watchdog, Present, 1),
+        ("watchdog.0", "virtual", Channel::Watchdog, Present, 1),
+        ("watchdog.0", "alarm-only", Channel::Watchdog, Present, 0),
+        ("watchdog.0", "software", Channel::Watchdog, Absent, 0),
+        ("watchdog.0", "unknown", Channel::Watchdog, Unknown, 0),
+        ("wol.eth0", "magic", Channel::Wol, Present, 1),
+        ("wol.eth0", "supported-off", Channel::Wol, Disabled, 0),
+        ("wol.eth0", "none", Channel::Wol, Absent, 0),
+        ("wol.eth0", "unknown", Channel::Wol, Unknown, 0),
+        ("cloud.provider", "hetzner", Channel::VpsApi, Present, 0),
+        ("cloud.provider", "hetzner", Channel::HypervisorApi, Absent, 0),
+        ("cloud.provider", "unknown", Channel::VpsApi, Unknown, 0),
+        ("virt.hypervisor", "kvm", Channel::HypervisorApi, Present, 0),
+        ("virt.hypervisor", "unknown", Channel::HypervisorApi, Unknown, 0),
+        ("intel.amt.verdict", "disabled", Channel::Amt, Disabled, 0),
+        ("intel.amt.verdict", "unknown", Channel::Amt, Unknown, 0),
+        ("intel.amt.provisioning", "unknown", Channel::Amt, Unknown, 0),
+    ] {
+        let mut case = Case::new("").fact(name, value);
+        if name == "cloud.provider" && value == "hetzner" {
+            case = case.fact("virt.hypervisor", "kvm");
+        }
+        let report = report(&case, &[]);
+        let record = record(&report, channel);
+        assert_eq!((record.state, record.can.len()), (state, can), "{name} = {value}");
+        assert!(record.confidence != Proof::Proven, "{name} = {value}: nothing was exercised");
+        assert!(!record.reason.contains('\u{1b}'), "{}", record.reason);
+        assert_eq!(report.capability.summary.independent_paths, 0, "{name} = {value}: nothing is set up");
+    }
+    let none = report(&Case::new(""), &[]);
+    assert_eq!(record(&none, Channel::Watchdog).state, Unknown);
+    assert_eq!(record(&none, Channel::Pdu).state, Unknown);
+}
+
+#[test]
+fn warnings_and_weak_ids_reach_the_auditor() {
+    let case = Case::using("").ours(1).context(|it| {
+        it.weak_id = true;
+        it.trust = PolicyTrust::UnsignedAllowed;
+    });
+    let ids = report(&case, &refusal_outcomes(&case.plan()));
+    let ids = findings(&ids);
+    for id in ["weak-device-id", "policy-unsigned", "plan-warning"] {
+        assert!(ids.contains(&id), "{id}: {ids:?}");
+    }
+    let amd = Case::neutralizing("[\"report-only\"]").fact("host.cpu.vendor", "amd");
+    let amd = report(&amd, &[outcome("neutralize.report-only", Status::Done, Exit::Impossible, &[])]);
+    assert!(findings(&amd).contains(&"amd-psp"));
+}
+
+#[test]
+fn the_worst_exit_and_its_cause_win() {
+    let plan = Case::using("amt = { sol = true }").live();
+    let outcomes = refusal_outcomes(&plan.plan());
+    assert_eq!(outcomes.len(), 3);
+    assert!(outcomes.iter().all(|it| it.status == Status::Failed && !it.changed));
+    let report = report(&plan, &outcomes);
+    assert_eq!((report.exit, report.reason.as_str()), (Exit::PolicyRefused, "example-recipient"));
+    assert_eq!(report.policy.recipients.len(), 2);
+}
