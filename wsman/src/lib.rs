@@ -19,6 +19,7 @@
 mod bytes;
 mod secret;
 
+pub mod apf;
 pub mod mei_clients;
 pub mod mhc;
 pub mod mkhi;

@@ -50,9 +50,15 @@ mod tests {
         let old = decode_is_change_to_amt_enabled(&[1, 0, 0, 0]).unwrap();
         assert_eq!((old.transition_allowed, old.amt_enabled, old.local_tls_enforced), (true, None, None));
         let new = decode_is_change_to_amt_enabled(&[0b1100_0010]).unwrap();
-        assert_eq!((new.transition_allowed, new.amt_enabled, new.local_tls_enforced), (false, Some(true), Some(true)));
+        assert_eq!(
+            (new.transition_allowed, new.amt_enabled, new.local_tls_enforced),
+            (false, Some(true), Some(true))
+        );
         let off = decode_is_change_to_amt_enabled(&[0b1000_0001]).unwrap();
-        assert_eq!((off.transition_allowed, off.amt_enabled, off.local_tls_enforced), (true, Some(false), Some(false)));
+        assert_eq!(
+            (off.transition_allowed, off.amt_enabled, off.local_tls_enforced),
+            (true, Some(false), Some(false))
+        );
         for length in [0, 2, 3, 5] {
             assert_eq!(decode_is_change_to_amt_enabled(&vec![1; length]), Err(MhcError { got: length }));
         }

@@ -66,7 +66,9 @@ pub enum MkhiError {
     #[error("MKHI reply: {0}")]
     Truncated(#[from] Truncated),
     /// It answers another command or another rule.
-    #[error("reading MKHI reply: word {got:#010x}, expected {expected:#010x}; close the connection and ask again")]
+    #[error(
+        "reading MKHI reply: word {got:#010x}, expected {expected:#010x}; close the connection and ask again"
+    )]
     WrongAnswer {
         /// What was asked.
         expected: u32,
@@ -113,7 +115,8 @@ impl Rule {
 /// Reads the answer to [`GET_FW_VERSION`]: u16 minor, major, build, hotfix of the code partition; the rest is ignored.
 pub fn decode_fw_version(reply: &[u8]) -> Result<FwVersion, MkhiError> {
     let mut cursor = checked(reply, GEN, GET)?;
-    let (minor, major, build, hotfix) = (cursor.u16_le()?, cursor.u16_le()?, cursor.u16_le()?, cursor.u16_le()?);
+    let (minor, major, build, hotfix) =
+        (cursor.u16_le()?, cursor.u16_le()?, cursor.u16_le()?, cursor.u16_le()?);
     Ok(FwVersion { major, minor, hotfix, build })
 }
 

@@ -109,7 +109,9 @@ pub enum PthiError {
         minor: u8,
     },
     /// The reply answers another command: a stale message; close the MEI connection and ask again.
-    #[error("reading PTHI reply: command {got:#010x}, expected {expected:#010x}; close the connection and ask again")]
+    #[error(
+        "reading PTHI reply: command {got:#010x}, expected {expected:#010x}; close the connection and ask again"
+    )]
     WrongCommand {
         /// Command word expected, bit 23 set.
         expected: u32,

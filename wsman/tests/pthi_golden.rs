@@ -56,7 +56,9 @@ fn code_versions() {
     let mut payload = vec![0; 65];
     payload[..4].copy_from_slice(b"BIOS");
     payload.extend(4u32.to_le_bytes());
-    for (description, version) in [("AMT", "12.0.67"), ("Sku", "16392"), ("Netstack", "12.0.67"), ("Build Number", "1579")] {
+    for (description, version) in
+        [("AMT", "12.0.67"), ("Sku", "16392"), ("Netstack", "12.0.67"), ("Build Number", "1579")]
+    {
         for text in [description, version] {
             payload.extend(u16::try_from(text.len()).unwrap().to_le_bytes());
             let mut field = [0; 20];
@@ -114,7 +116,12 @@ fn the_other_payloads() {
     let status = b"\x02\0\0\0\x02\0\0\0\x03\0\0\0\x05\0m.org";
     assert_eq!(
         GetRemoteAccessStatus.decode(&reply(0x46, status)),
-        Ok(RemoteAccessStatus { network: 2, tunnel: TunnelState::Connected, trigger: 3, mps_host: "m.org".into() })
+        Ok(RemoteAccessStatus {
+            network: 2,
+            tunnel: TunnelState::Connected,
+            trigger: 3,
+            mps_host: "m.org".into()
+        })
     );
 }
 

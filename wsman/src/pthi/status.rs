@@ -62,7 +62,11 @@ const TABLE: &[(u32, &str, &str)] = &[
     (1, "INTERNAL_ERROR", "ask once more, then give up"),
     (2, "NOT_READY", "wait 4 seconds and ask again"),
     (3, "INVALID_PT_MODE", "not allowed in the present provisioning state; read the state again"),
-    (4, "INVALID_MESSAGE_LENGTH", "this firmware uses another layout for the message; report it with its version"),
+    (
+        4,
+        "INVALID_MESSAGE_LENGTH",
+        "this firmware uses another layout for the message; report it with its version",
+    ),
     (16, "NOT_PERMITTED", "this account or mode may not do that; do not ask again"),
     (23, "MAX_LIMIT_REACHED", "all slots are taken; remove unreferenced entries first"),
     (24, "INVALID_AUTH_TYPE", ""),
