@@ -20,10 +20,14 @@ mod bytes;
 mod secret;
 
 pub mod apf;
+pub mod envelope;
+pub mod fault;
 pub mod mei_clients;
 pub mod mhc;
 pub mod mkhi;
 pub mod pthi;
+pub mod verbs;
+pub mod xml;
 
 pub use bytes::Truncated;
 pub use secret::Secret;
