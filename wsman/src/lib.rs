@@ -20,8 +20,12 @@ mod bytes;
 mod secret;
 
 pub mod apf;
+pub mod classes;
+pub mod client;
+pub mod digest;
 pub mod envelope;
 pub mod fault;
+pub mod http;
 pub mod mei_clients;
 pub mod mhc;
 pub mod mkhi;

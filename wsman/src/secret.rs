@@ -47,11 +47,25 @@ impl SecretBuffer {
         self.push_str(character.encode_utf8(&mut [0; 4]));
     }
 
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
     pub(crate) fn into_text(self) -> Zeroizing<String> {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_buffer_grows_and_keeps_every_character() {
+        let mut buffer = SecretBuffer::with_capacity(1);
+        let mut expected = String::new();
+        for round in 0..200u32 {
+            buffer.push('\u{e9}');
+            buffer.push_str(&round.to_string());
+            expected.push('\u{e9}');
+            expected.push_str(&round.to_string());
+        }
+        assert_eq!(*buffer.into_text(), expected);
     }
 }

@@ -1,0 +1,80 @@
+//! The classes we use: their answers as typed structs, their requests as builders, their return values checked.
+//!
+//! Bodies are read by `yaserde` with every property optional: firmware generations differ, and what is missing is for
+//! the caller to judge. Numbers stay numbers, so that an unknown one is not taken for a known one.
+
+pub mod amt;
+pub mod ips;
+mod return_value;
+
+pub use return_value::{ReturnValueError, check_return_value};
+
+use yaserde::YaDeserialize;
+
+use crate::xml::Element;
+
+/// A class with typed instances.
+pub trait Class: YaDeserialize {
+    /// Resource URI, which is also the namespace of the instances.
+    const RESOURCE: &'static str;
+    /// Local name of an instance's element.
+    const NAME: &'static str;
+    /// The properties that may stand more than once.
+    const ARRAYS: &'static [&'static str];
+}
+
+/// Why an answer's body is not what was asked for. No text of the document is in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// The Body is empty.
+    #[error("reading {expected}: the answer's body is empty")]
+    Empty {
+        /// Element expected.
+        expected: String,
+    },
+    /// Another element, or the right name in another namespace.
+    #[error("reading {expected}: the answer's body holds another element")]
+    Other {
+        /// Element expected.
+        expected: String,
+    },
+    /// A property that has one value stands twice: which one is meant is not ours to guess.
+    #[error("reading {class}: a property that has one value stands twice")]
+    Twice {
+        /// Class.
+        class: &'static str,
+    },
+    /// A value is not of its type.
+    #[error("reading {class}: the value of {property} is not of its type")]
+    Unreadable {
+        /// Class.
+        class: &'static str,
+        /// The property as this crate names it, or "a property".
+        property: String,
+    },
+}
+
+/// Reads an instance from the child of a Body, or an item of a PullResponse.
+pub fn read_instance<C: Class>(body: Option<&Element>) -> Result<C, BodyError> {
+    let body = body.ok_or_else(|| BodyError::Empty { expected: C::NAME.to_owned() })?;
+    if !body.is(C::RESOURCE, C::NAME) {
+        return Err(BodyError::Other { expected: C::NAME.to_owned() });
+    }
+    // yaserde takes the last of several silently.
+    for (index, child) in body.children().iter().enumerate() {
+        let single = child.namespace() == C::RESOURCE && !C::ARRAYS.contains(&child.name());
+        if single && body.children().iter().skip(index + 1).any(|other| other.is(C::RESOURCE, child.name())) {
+            return Err(BodyError::Twice { class: C::NAME });
+        }
+    }
+    // The error's own text may quote the document, so only our name of the field survives.
+    yaserde::de::from_str(&body.to_fragment())
+        .map_err(|error| BodyError::Unreadable { class: C::NAME, property: property_of(&error) })
+}
+
+fn property_of(error: &yaserde::Error) -> String {
+    match error {
+        yaserde::Error::Field { name, .. } => name.clone(),
+        _ => "a property".to_owned(),
+    }
+}

@@ -1,0 +1,320 @@
+//! WS-Man as calls: login, verbs and status checks over a [`Transport`] that only moves HTTP messages.
+//!
+//! Rules of the login (`reference/amt.md` 0.7, 4.2), which no caller has to remember:
+//! - the first request goes without Authorization and is always a harmless Get, so that nothing secret is sent before
+//!   the realm is known;
+//! - with [`Client::expect_realm`] set, no Authorization header is ever sent to another realm; without it, the first
+//!   realm seen is kept for the client's life;
+//! - a nonce serves many requests; one that went stale is replaced by exactly one retry;
+//! - a rejected login is never retried by itself, and after two rejections this client sends none any more: the third
+//!   locks the account.
+
+mod error;
+
+pub use error::Error;
+
+use crate::{
+    classes::{
+        Class,
+        amt::{self, GeneralSettings, SetupAndConfigurationService},
+        check_return_value,
+        ips::{self, HostBasedSetupService},
+        read_instance,
+    },
+    digest::{Challenge, DigestError, DigestSession, Ha1, Realm},
+    envelope::{Envelope, EnvelopeError},
+    http::{HttpError, HttpRequest, HttpResponse, PATH},
+    secret::Secret,
+    verbs::Request,
+};
+
+/// Moves one HTTP request and its response. An APF channel, a TCP connection and a test are all this.
+///
+/// AMT closes the connection after each 401, and under `Connection: close` after every response: connecting anew when
+/// the old connection is gone is the transport's part, sending a request a second time never is.
+#[allow(async_fn_in_trait)] // one thread, one request in flight: no caller needs the future to be Send
+pub trait Transport {
+    /// What goes wrong below HTTP.
+    type Error;
+
+    /// Posts the request and reads the whole response.
+    async fn post(&mut self, request: HttpRequest) -> Result<HttpResponse, Self::Error>;
+}
+
+/// Who logs in.
+pub enum Login {
+    /// User name and password, hashed for whatever realm the device names (and [`Client::expect_realm`] allows).
+    Password {
+        /// The user, as `admin` or `$$OsAdmin`.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// A hash made before; it is sent to its own realm only.
+    Ha1(Ha1),
+}
+
+/// What an unauthenticated request tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The realm of the challenge: the same realm as at the last proof means the same provisioning.
+    pub realm: Realm,
+    /// Firmware version from the Server header.
+    pub server_version: Option<String>,
+}
+
+/// Asks a device for its realm without any login.
+pub async fn probe_realm<T: Transport>(transport: &mut T) -> Result<Probe, Error<T::Error>> {
+    let (challenge, server_version) = ask_for_challenge(transport, 1).await?;
+    Ok(Probe { realm: challenge.realm, server_version })
+}
+
+/// A logged-in dialogue with one device.
+pub struct Client<T> {
+    transport: T,
+    login: Login,
+    ha1: Option<Ha1>,
+    cnonce: Box<dyn FnMut() -> [u8; 16]>,
+    realm: Option<Realm>,
+    session: Option<DigestSession>,
+    /// The session's nonce was accepted once: a 401 on it may be its age, not the password.
+    nonce_accepted: bool,
+    rejections: u8,
+    next_message_id: u64,
+    server_version: Option<String>,
+}
+
+impl<T: Transport> Client<T> {
+    /// `cnonce` gives 16 random bytes per call.
+    pub fn new(transport: T, login: Login, cnonce: impl FnMut() -> [u8; 16] + 'static) -> Self {
+        Self {
+            transport,
+            login,
+            ha1: None,
+            cnonce: Box::new(cnonce),
+            realm: None,
+            session: None,
+            nonce_accepted: false,
+            rejections: 0,
+            next_message_id: 1,
+            server_version: None,
+        }
+    }
+
+    /// Only this realm may see a login.
+    #[must_use]
+    pub fn expect_realm(mut self, realm: Realm) -> Self {
+        self.realm = Some(realm);
+        self
+    }
+
+    /// The number of the first message, 1 unless said.
+    #[must_use]
+    pub fn first_message_id(mut self, id: u64) -> Self {
+        self.next_message_id = id;
+        self
+    }
+
+    /// The realm expected or seen.
+    pub fn realm(&self) -> Option<&Realm> {
+        self.realm.as_ref()
+    }
+
+    /// The firmware version, once any answer named it.
+    pub fn server_version(&self) -> Option<&str> {
+        self.server_version.as_deref()
+    }
+
+    /// How many logins in a row were rejected; at 2 no more is sent.
+    pub fn rejections(&self) -> u8 {
+        self.rejections
+    }
+
+    /// Gives the transport back, to be closed.
+    pub fn into_transport(self) -> T {
+        self.transport
+    }
+
+    /// Reads AMT_GeneralSettings.
+    pub async fn get_general_settings(&mut self) -> Result<GeneralSettings, Error<T::Error>> {
+        self.get().await
+    }
+
+    /// Reads IPS_HostBasedSetupService.
+    pub async fn get_host_based_setup_service(&mut self) -> Result<HostBasedSetupService, Error<T::Error>> {
+        self.get().await
+    }
+
+    /// Reads AMT_SetupAndConfigurationService.
+    pub async fn get_setup_and_configuration_service(
+        &mut self,
+    ) -> Result<SetupAndConfigurationService, Error<T::Error>> {
+        self.get().await
+    }
+
+    /// Enters client control mode with `new_admin` as the admin's password. One-shot. Refused here, before anything is
+    /// sent, if the hash is not admin's or not of this device's realm: it would provision a password that nobody has.
+    pub async fn setup(&mut self, new_admin: &Ha1) -> Result<(), Error<T::Error>> {
+        if new_admin.user() != "admin" {
+            return Err(Error::WrongUser);
+        }
+        self.ensure_session().await?;
+        self.check_realm(new_admin.realm())?;
+        self.invoke_once("Setup", ips::HOST_BASED_SETUP_SERVICE, &ips::setup(new_admin)).await
+    }
+
+    /// Takes AMT back to factory mode; the way out of admin control mode. One-shot.
+    pub async fn unprovision(&mut self) -> Result<(), Error<T::Error>> {
+        self.invoke_once("Unprovision", amt::SETUP_AND_CONFIGURATION_SERVICE, &amt::unprovision()).await
+    }
+
+    /// Ends provisioning on AMT 19 and later. One-shot; the answer is often lost: then read the state.
+    pub async fn commit_changes(&mut self) -> Result<(), Error<T::Error>> {
+        self.invoke_once("CommitChanges", amt::SETUP_AND_CONFIGURATION_SERVICE, &amt::commit_changes()).await
+    }
+
+    /// Reads the one instance of a class.
+    pub async fn get<C: Class>(&mut self) -> Result<C, Error<T::Error>> {
+        let envelope = self.call(&Request::get(C::RESOURCE)).await?;
+        Ok(read_instance(envelope.body.as_ref())?)
+    }
+
+    /// Sends any request that may be sent again by the caller.
+    pub async fn call(&mut self, request: &Request<'_>) -> Result<Envelope, Error<T::Error>> {
+        self.ensure_session().await?;
+        self.exchange(request).await
+    }
+
+    /// Calls a method that must not be sent twice, and checks its return value. Whatever leaves open whether the device
+    /// acted becomes [`Error::OutcomeUnknown`]: read the device's state, then decide.
+    pub async fn invoke_once(
+        &mut self,
+        method: &'static str,
+        resource: &str,
+        request: &Request<'_>,
+    ) -> Result<(), Error<T::Error>> {
+        self.ensure_session().await?; // what fails here was not the call
+        let doubt = |error: Error<T::Error>| match error.leaves_doubt() {
+            true => Error::OutcomeUnknown { method, cause: Box::new(error) },
+            false => error,
+        };
+        let envelope = self.exchange(request).await.map_err(doubt)?;
+        check_return_value(envelope.body.as_ref(), resource, method).map_err(|error| doubt(error.into()))??;
+        Ok(())
+    }
+
+    /// Sends a request with a login, once more if the nonce was too old.
+    async fn exchange(&mut self, request: &Request<'_>) -> Result<Envelope, Error<T::Error>> {
+        let id = self.take_message_id();
+        let mut retried = false;
+        loop {
+            let authorization = self.authorize()?;
+            let post = HttpRequest::post(request.to_xml(id), Some(authorization));
+            let response = self.transport.post(post).await.map_err(Error::Transport)?;
+            if response.status != 401 {
+                let answer = response.envelope();
+                // Only WS-Man itself proves that the login passed; a 503 page does not.
+                if matches!(answer, Ok(_) | Err(HttpError::Envelope(EnvelopeError::Fault(_)))) {
+                    self.rejections = 0;
+                    self.nonce_accepted = true;
+                }
+                let envelope = answer?;
+                return match &envelope.relates_to {
+                    Some(answered) if *answered != id.to_string() => Err(Error::WrongReply),
+                    _ => Ok(envelope),
+                };
+            }
+            let was_accepted = std::mem::take(&mut self.nonce_accepted);
+            self.session = None;
+            let challenge = Challenge::parse(response.header(CHALLENGE_HEADER));
+            let stale = challenge.as_ref().is_ok_and(|challenge| challenge.stale);
+            if !stale {
+                self.rejections += 1;
+            }
+            let adopted = challenge.map_err(Error::Digest).and_then(|challenge| self.adopt(challenge));
+            if let Err(error @ Error::RealmMismatch { .. }) = adopted {
+                return Err(error);
+            }
+            if retried || !(stale || was_accepted) || adopted.is_err() {
+                return Err(Error::Unauthorized { rejections: self.rejections });
+            }
+            retried = true;
+        }
+    }
+
+    /// Has a nonce, asking for one with a request that carries nothing.
+    async fn ensure_session(&mut self) -> Result<(), Error<T::Error>> {
+        self.check_attempts()?;
+        if self.session.is_none() {
+            let id = self.take_message_id();
+            let (challenge, server_version) = ask_for_challenge(&mut self.transport, id).await?;
+            self.server_version = server_version.or(self.server_version.take());
+            self.adopt(challenge)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a challenge as the present one, if its realm may see this login.
+    fn adopt(&mut self, challenge: Challenge) -> Result<(), Error<T::Error>> {
+        self.check_realm(&challenge.realm)?;
+        if let Login::Ha1(ha1) = &self.login {
+            check_same(ha1.realm(), &challenge.realm)?;
+        }
+        self.realm.get_or_insert_with(|| challenge.realm.clone());
+        self.session = Some(DigestSession::new(challenge));
+        self.nonce_accepted = false;
+        Ok(())
+    }
+
+    fn authorize(&mut self) -> Result<zeroize::Zeroizing<String>, Error<T::Error>> {
+        self.check_attempts()?;
+        let session = self.session.as_mut().ok_or(Error::Digest(DigestError::NoChallenge))?;
+        let ha1 = match &self.login {
+            Login::Ha1(ha1) => ha1,
+            Login::Password { user, password } => {
+                self.ha1.get_or_insert_with(|| Ha1::new(user, session.realm(), password))
+            }
+        };
+        let cnonce: String = (self.cnonce)().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(session.authorize(ha1, "POST", PATH, &cnonce))
+    }
+
+    fn check_attempts(&self) -> Result<(), Error<T::Error>> {
+        if self.rejections >= MOST_REJECTIONS { Err(Error::AttemptsExhausted) } else { Ok(()) }
+    }
+
+    fn check_realm(&self, found: &Realm) -> Result<(), Error<T::Error>> {
+        self.realm.as_ref().map_or(Ok(()), |expected| check_same(expected, found))
+    }
+
+    fn take_message_id(&mut self) -> u64 {
+        let id = self.next_message_id;
+        self.next_message_id += 1;
+        id
+    }
+}
+
+/// A Get without a login: its 401 has the challenge.
+async fn ask_for_challenge<T: Transport>(
+    transport: &mut T,
+    id: u64,
+) -> Result<(Challenge, Option<String>), Error<T::Error>> {
+    let request = Request::get(amt::GENERAL_SETTINGS);
+    let response = transport.post(HttpRequest::post(request.to_xml(id), None)).await.map_err(Error::Transport)?;
+    if response.status != 401 {
+        response.envelope()?; // a fault or an HTTP error says more than "no challenge"
+        return Err(Error::Digest(DigestError::NoChallenge));
+    }
+    let challenge = Challenge::parse(response.header(CHALLENGE_HEADER)).map_err(Error::Digest)?;
+    Ok((challenge, response.server_version().map(str::to_owned)))
+}
+
+fn check_same<E>(expected: &Realm, found: &Realm) -> Result<(), Error<E>> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::RealmMismatch { expected: expected.clone(), found: found.clone() })
+}
+
+const CHALLENGE_HEADER: &str = "WWW-Authenticate";
+const MOST_REJECTIONS: u8 = 2;
