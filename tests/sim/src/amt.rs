@@ -1,0 +1,320 @@
+//! The state of the AMT firmware and its transitions. Everything that changes the device is a method here, and each
+//! leaves the state alone when it refuses.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use md5::{Digest, Md5};
+use serde::Serialize;
+use sha2::Sha256;
+
+use crate::chance::{hex, random};
+use crate::device::scaled;
+use crate::digest::{Account, Logins};
+use crate::profile::Facts;
+
+/// Values of PTHI 0x11 and of `ProvisioningState` (`reference/amt.md` 2.2).
+pub mod provisioning {
+    /// Before provisioning.
+    pub const PRE: u32 = 0;
+    /// Between start and commit.
+    pub const IN: u32 = 1;
+    /// Provisioned.
+    pub const POST: u32 = 2;
+}
+
+/// Values of PTHI 0x6B and of `CurrentControlMode`.
+pub mod control {
+    /// Not provisioned.
+    pub const NONE: u32 = 0;
+    /// Client control mode.
+    pub const CLIENT: u32 = 1;
+    /// Admin control mode.
+    pub const ADMIN: u32 = 2;
+}
+
+/// Statuses and return values that this firmware uses (`reference/amt.md` 7).
+pub mod status {
+    /// Done.
+    pub const OK: u32 = 0;
+    /// Something broke inside.
+    pub const INTERNAL: u32 = 1;
+    /// `INVALID_PT_MODE`: not in this state.
+    pub const WRONG_STATE: u32 = 3;
+    /// `INVALID_MESSAGE_LENGTH`.
+    pub const LENGTH: u32 = 4;
+    /// `INVALID_PARAMETER`.
+    pub const PARAMETER: u32 = 36;
+    /// `INVALID_COMMAND`.
+    pub const COMMAND: u32 = 2051;
+    /// `INVALID_HANDLE`.
+    pub const HANDLE: u32 = 2053;
+    /// `IPS_HostBasedSetupService.Setup`: invalid state.
+    pub const SETUP_STATE: u32 = 2;
+    /// `IPS_HostBasedSetupService.Setup`: invalid parameter.
+    pub const SETUP_PARAMETER: u32 = 3;
+}
+
+/// The hash that a digest login is made from, as 32 lower-case hex characters. Not to be shown or written.
+#[derive(Clone)]
+pub struct Ha1(String);
+
+impl Ha1 {
+    /// The hash given as text, if it is 32 lower-case hex characters.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let plain =
+            text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        plain.then(|| Self(text.to_owned()))
+    }
+
+    /// MD5 of `user:realm:password` (RFC 7616, 3.4.2).
+    #[must_use]
+    pub fn of(user: &str, realm: &str, password: &str) -> Self {
+        Self(hex(&Md5::digest(format!("{user}:{realm}:{password}"))))
+    }
+
+    /// The text, for computing a login only.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The AMT firmware's state.
+pub struct Amt {
+    /// One of [`control`].
+    pub control_mode: u32,
+    /// One of [`provisioning`].
+    pub provisioning_state: u32,
+    /// The digest realm, `Digest:` and 32 upper-case hex characters; a new one after every unprovisioning.
+    pub realm: String,
+    /// Set by PTHI 0x88: only MEBx could bring AMT back, and there is none here.
+    pub disabled: bool,
+    /// Nonces and lockouts.
+    pub logins: Logins,
+    /// Enumerations that were opened and not pulled, as (context, class).
+    pub enumerations: Vec<(String, String)>,
+    ha1: Option<Ha1>,
+    os_admin: String,
+    time_scale: f64,
+    settling_until: Option<Instant>,
+    messages: u64,
+    uuid: [u8; 16],
+}
+
+/// What `state.json` tells of the state. Never a secret: of the HA1 only a hash.
+#[derive(Serialize)]
+pub struct Standing {
+    control_mode: u32,
+    provisioning_state: u32,
+    realm: String,
+    ha1_sha256: Option<String>,
+    locked: bool,
+    amt_disabled: bool,
+}
+
+impl Amt {
+    /// Firmware that nobody has provisioned, with a fresh local account for this run.
+    ///
+    /// # Errors
+    /// When the kernel gives no random bytes.
+    pub fn new(facts: &Facts, time_scale: f64) -> io::Result<Self> {
+        Ok(Self {
+            control_mode: control::NONE,
+            provisioning_state: provisioning::PRE,
+            realm: new_realm()?,
+            disabled: false,
+            logins: Logins::new(time_scale),
+            enumerations: Vec::new(),
+            ha1: None,
+            os_admin: hex(&random::<16>()?),
+            time_scale,
+            settling_until: None,
+            messages: 0x2e0,
+            uuid: facts.wire_uuid(),
+        })
+    }
+
+    /// Name and password of the local system account (PTHI 0x67). For that reply only.
+    #[must_use]
+    pub fn local_account(&self) -> (&'static str, &str) {
+        (Account::OsAdmin.name(), &self.os_admin)
+    }
+
+    /// What a login of this account is checked against; `None` when there is no such account now.
+    #[must_use]
+    pub fn ha1(&self, account: Account) -> Option<Ha1> {
+        match account {
+            Account::Admin => self.ha1.clone(),
+            Account::OsAdmin => Some(Ha1::of(account.name(), &self.realm, &self.os_admin)),
+        }
+    }
+
+    /// Whether the network ports are open (`reference/amt.md` 5.13: closed again after unprovisioning).
+    #[must_use]
+    pub fn is_provisioned(&self) -> bool {
+        self.provisioning_state == provisioning::POST && !self.disabled
+    }
+
+    /// The SMBIOS UUID in wire order.
+    #[must_use]
+    pub fn uuid(&self) -> [u8; 16] {
+        self.uuid
+    }
+
+    /// `Setup`: enters client control mode. Gives the return value (`reference/amt.md` 7).
+    pub fn set_up(&mut self, encryption_type: &str, password: &str) -> u32 {
+        if self.provisioning_state != provisioning::PRE || self.control_mode != control::NONE || self.disabled
+        {
+            return status::SETUP_STATE;
+        }
+        match Ha1::from_hex(password) {
+            Some(ha1) if encryption_type == "2" => {
+                self.ha1 = Some(ha1);
+                self.control_mode = control::CLIENT;
+                self.provisioning_state = provisioning::POST;
+                status::OK
+            }
+            _ => status::SETUP_PARAMETER,
+        }
+    }
+
+    /// PTHI 0x10: client control mode only. In admin control mode and before provisioning it is the wrong state.
+    pub fn unprovision_locally(&mut self) -> u32 {
+        if self.control_mode == control::CLIENT { self.reset() } else { status::WRONG_STATE }
+    }
+
+    /// WS-Man `Unprovision`, for whoever has logged in on a provisioned device.
+    pub fn unprovision(&mut self) -> u32 {
+        if self.provisioning_state == provisioning::PRE { status::WRONG_STATE } else { self.reset() }
+    }
+
+    /// PTHI 0x5E: from in-provisioning back to before it; any other state is the wrong one.
+    pub fn stop_configuration(&mut self) -> u32 {
+        if self.provisioning_state == provisioning::IN { self.reset() } else { status::WRONG_STATE }
+    }
+
+    /// PTHI 0x88: disables AMT until MEBx enables it again; refused once provisioning has begun.
+    pub fn disable_and_clear(&mut self) -> u32 {
+        if self.provisioning_state != provisioning::PRE {
+            return status::WRONG_STATE;
+        }
+        self.disabled = true;
+        status::OK
+    }
+
+    /// Begins the time after activation in which good logins are refused too (`reference/amt.md` 0, fact 7).
+    pub fn settle(&mut self) {
+        self.settling_until = Some(Instant::now() + scaled(SETTLING, self.time_scale));
+    }
+
+    /// Whether that time runs.
+    #[must_use]
+    pub fn is_settling(&self) -> bool {
+        self.settling_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// The next message id, as AMT numbers its answers (`reference/amt.md` 4.3).
+    pub fn next_message_id(&mut self) -> String {
+        self.messages += 1;
+        format!("uuid:00000000-8086-8086-8086-{:012X}", self.messages)
+    }
+
+    /// What `state.json` tells.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        Standing {
+            control_mode: self.control_mode,
+            provisioning_state: self.provisioning_state,
+            realm: self.realm.clone(),
+            ha1_sha256: self.ha1.as_ref().map(|ha1| hex(&Sha256::digest(ha1.text()))),
+            locked: self.logins.any_locked() || self.is_settling(),
+            amt_disabled: self.disabled,
+        }
+    }
+
+    fn reset(&mut self) -> u32 {
+        let Ok(realm) = new_realm() else { return status::INTERNAL };
+        self.realm = realm;
+        self.ha1 = None;
+        self.control_mode = control::NONE;
+        self.provisioning_state = provisioning::PRE;
+        self.logins = Logins::new(self.time_scale);
+        self.enumerations.clear();
+        self.settling_until = None;
+        status::OK
+    }
+}
+
+/// RPS waits 12 s, rpc-go settles 3 s and tries 4 times 3 s apart (`reference/amt.md` 0 fact 7, 5.1).
+const SETTLING: Duration = Duration::from_secs(10);
+
+fn new_realm() -> io::Result<String> {
+    Ok(format!("Digest:{}", hex(&random::<16>()?).to_uppercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Profile;
+
+    const HA1: &str = "0123456789abcdef0123456789abcdef";
+
+    fn amt() -> Amt {
+        Amt::new(&Profile::VproDesktopAmt16.facts(1), 1.0).unwrap()
+    }
+
+    fn told(amt: &Amt) -> serde_json::Value {
+        serde_json::to_value(amt.standing()).unwrap()
+    }
+
+    #[test]
+    fn set_up_happens_once() {
+        let mut amt = amt();
+        assert_eq!(amt.set_up("2", HA1), 0);
+        let before = told(&amt);
+        assert_eq!(amt.set_up("2", "ffffffffffffffffffffffffffffffff"), 2);
+        assert_eq!(told(&amt), before);
+        assert_eq!(before["control_mode"], 1);
+        assert_eq!(before["ha1_sha256"], hex(&Sha256::digest(HA1)));
+    }
+
+    #[test]
+    fn a_bad_parameter_changes_nothing() {
+        let mut amt = amt();
+        let before = told(&amt);
+        for (kind, password) in
+            [("1", HA1), ("2", ""), ("2", &HA1[1..]), ("2", &HA1.to_uppercase()), ("", HA1)]
+        {
+            assert_eq!(amt.set_up(kind, password), 3, "{kind:?}");
+        }
+        assert_eq!(told(&amt), before);
+    }
+
+    #[test]
+    fn unprovisioning_is_for_client_control_mode_and_renews_the_realm() {
+        let mut amt = amt();
+        assert_eq!(amt.unprovision_locally(), 3);
+        amt.set_up("2", HA1);
+        let realm = amt.realm.clone();
+        amt.control_mode = control::ADMIN;
+        assert_eq!(amt.unprovision_locally(), 3);
+        assert_eq!((amt.realm.as_str(), amt.provisioning_state), (realm.as_str(), 2));
+        amt.control_mode = control::CLIENT;
+        assert_eq!(amt.unprovision_locally(), 0);
+        assert_ne!(amt.realm, realm);
+        assert_eq!((amt.control_mode, amt.provisioning_state, amt.ha1.is_none()), (0, 0, true));
+    }
+
+    #[test]
+    fn only_configuration_in_progress_can_be_stopped_and_only_before_it_amt_is_disabled() {
+        let mut amt = amt();
+        assert_eq!(amt.stop_configuration(), 3);
+        amt.provisioning_state = provisioning::IN;
+        assert_eq!(amt.disable_and_clear(), 3);
+        assert_eq!(amt.stop_configuration(), 0);
+        assert_eq!(amt.disable_and_clear(), 0);
+        assert_eq!(amt.set_up("2", HA1), 2);
+    }
+}

@@ -1,0 +1,132 @@
+//! The device: its state, its account and its faults behind one lock. Every call of every peer passes here.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::amt::{Amt, Standing};
+use crate::chance::Stream;
+use crate::fault::{Fault, Spec};
+use crate::ledger::Ledger;
+use crate::profile::Facts;
+
+/// How the machine is to be run, beside its profile.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Faults, in the order in which they are looked at: the first that strikes is taken.
+    pub faults: Vec<Spec>,
+    /// Multiplies every waiting time of the firmware.
+    pub time_scale: f64,
+    /// Makes this machine another one of its kind.
+    pub seed: u64,
+    /// Names each call on stderr. Never shows what a message holds.
+    pub trace: bool,
+    /// The window, in bytes, that AMT grants on a new APF channel.
+    pub apf_window: u32,
+    /// Whether the firmware drops the LME session with each channel (`reference/amt-calls.md` 1: seen and denied).
+    pub lme_drops_on_close: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // 4095 is what AMT was seen to grant (`reference/amt.md` 3.2).
+        let (time_scale, apf_window) = (1.0, 4095);
+        Self { faults: Vec::new(), time_scale, seed: 1, trace: false, apf_window, lme_drops_on_close: false }
+    }
+}
+
+/// One running device.
+pub struct Device {
+    /// What the profile says of this machine; never changes while it runs.
+    pub facts: Facts,
+    /// How it is run.
+    pub settings: Settings,
+    state_file: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+/// What a call may look at and change.
+pub struct Inner {
+    /// The AMT firmware's state; a machine without AMT has one that nobody can reach.
+    pub amt: Amt,
+    /// The account.
+    pub ledger: Ledger,
+    /// For noise and for odd places.
+    pub stream: Stream,
+    faults: Vec<Spec>,
+}
+
+impl Device {
+    /// A device as it leaves the factory, with its first `state.json` written.
+    ///
+    /// # Errors
+    /// When the kernel gives no random bytes or the state file cannot be written.
+    pub fn new(facts: Facts, settings: Settings, state_file: PathBuf) -> io::Result<Self> {
+        let inner = Inner {
+            amt: Amt::new(&facts, settings.time_scale)?,
+            ledger: Ledger::default(),
+            stream: Stream::new(settings.seed),
+            faults: settings.faults.clone(),
+        };
+        let device = Self { facts, settings, state_file, inner: Mutex::new(inner) };
+        device.save(&device.lock())?;
+        Ok(device)
+    }
+
+    /// Counts one device call and says whether a fault strikes it. `mutating` is the call's nature, not its success.
+    pub fn begin(&self, name: &str, mutating: bool) -> Option<Fault> {
+        self.act(|inner| {
+            let number = inner.ledger.count(name, mutating);
+            // Every spec counts the call, also those behind the one that strikes.
+            let struck: Vec<Fault> =
+                inner.faults.iter_mut().filter_map(|spec| spec.strikes(name, number)).collect();
+            let fault = struck.first().copied();
+            self.trace(|| match fault {
+                Some(fault) => format!("call {number} {name}, fault {fault:?}"),
+                None => format!("call {number} {name}"),
+            });
+            fault
+        })
+    }
+
+    /// Looks at or changes the state, then writes `state.json`: a reply made from what this returns is never ahead
+    /// of the file.
+    pub fn act<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
+        let mut inner = self.lock();
+        let result = act(&mut inner);
+        if let Err(error) = self.save(&inner) {
+            let _ = writeln!(io::stderr(), "writing {}: {error}", self.state_file.display());
+        }
+        result
+    }
+
+    /// One trace line, if traces are wanted.
+    pub fn trace(&self, line: impl FnOnce() -> String) {
+        if self.settings.trace {
+            let _ = writeln!(io::stderr(), "oob-sim: {}", line());
+        }
+    }
+
+    /// A waiting time of the firmware, in this machine's time.
+    #[must_use]
+    pub fn scaled(&self, time: Duration) -> Duration {
+        scaled(time, self.settings.time_scale)
+    }
+
+    fn save(&self, inner: &Inner) -> io::Result<()> {
+        let standing: Standing = inner.amt.standing();
+        inner.ledger.save(&self.state_file, &standing)
+    }
+
+    /// A thread that panicked while it held the lock has broken its own connection only: the state is plain data.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `time` multiplied by `scale`, which the command line has checked.
+#[must_use]
+pub fn scaled(time: Duration, scale: f64) -> Duration {
+    Duration::try_from_secs_f64(time.as_secs_f64() * scale).unwrap_or(time)
+}

@@ -1,0 +1,54 @@
+//! The account of what the device was asked: counters, and `sim/state.json`, which tests read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::amt::Standing;
+
+/// The counters of one run.
+#[derive(Default, Serialize)]
+pub struct Ledger {
+    counters: BTreeMap<String, u64>,
+    mutating: u64,
+    /// HTTP requests, whatever became of them.
+    pub http_requests: u64,
+    /// 401 answers.
+    pub http_401: u64,
+    /// MEI connects, refused ones included.
+    pub mei_connects: u64,
+    /// APF channels confirmed.
+    pub apf_channels: u64,
+    calls: Vec<String>,
+}
+
+impl Ledger {
+    /// Counts one device call and gives its number over all, from 1.
+    pub fn count(&mut self, name: &str, mutating: bool) -> u64 {
+        *self.counters.entry(name.to_owned()).or_default() += 1;
+        self.mutating += u64::from(mutating);
+        self.calls.push(name.to_owned());
+        self.calls.len() as u64
+    }
+
+    /// Writes `state.json` beside `path` and renames it into place, so that a reader sees a whole state.
+    ///
+    /// # Errors
+    /// When the file cannot be written or renamed.
+    pub fn save(&self, path: &Path, standing: &Standing) -> io::Result<()> {
+        let new = path.with_extension("new");
+        fs::write(&new, serde_json::to_vec_pretty(&State { standing, ledger: self })?)?;
+        fs::rename(&new, path)
+    }
+}
+
+#[derive(Serialize)]
+struct State<'a> {
+    #[serde(flatten)]
+    standing: &'a Standing,
+    #[serde(flatten)]
+    ledger: &'a Ledger,
+}

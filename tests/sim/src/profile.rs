@@ -1,0 +1,170 @@
+//! The machine types, and what one machine of a type and a seed is.
+
+use anyhow::{Result, bail};
+
+use crate::chance::derived;
+
+/// A machine type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// A business desktop with AMT 16.0: the last generation with cleartext ports (`reference/amt.md` 4.5).
+    VproDesktopAmt16,
+    /// A consumer laptop: an Intel ME without AMT, and a BIOS that says `vPro` all the same.
+    ConsumerLaptop,
+    /// A KVM guest without any ME.
+    VmKvm,
+}
+
+impl Profile {
+    /// Every profile, in the order `oob-sim profiles` prints.
+    pub const ALL: [Self; 3] = [Self::VproDesktopAmt16, Self::ConsumerLaptop, Self::VmKvm];
+
+    /// The profile of this name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn named(name: &str) -> Result<Self> {
+        match Self::ALL.into_iter().find(|profile| profile.name() == name) {
+            Some(profile) => Ok(profile),
+            None => bail!("looking for profile {name:?}: there is none; `oob-sim profiles` lists them"),
+        }
+    }
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::VproDesktopAmt16 => "vpro-desktop-amt16",
+            Self::ConsumerLaptop => "consumer-laptop",
+            Self::VmKvm => "vm-kvm",
+        }
+    }
+
+    /// One line about it.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::VproDesktopAmt16 => {
+                "desktop with AMT 16.0, not provisioned, cleartext port 16992, wired link up"
+            }
+            Self::ConsumerLaptop => "laptop with a consumer ME 16.0: no AMT, and an SMBIOS that says vPro",
+            Self::VmKvm => "KVM guest: QEMU in DMI, hypervisor flag, virtio NIC, no ME",
+        }
+    }
+
+    /// What one machine of this type is.
+    #[must_use]
+    pub fn facts(self, seed: u64) -> Facts {
+        let unique = derived(seed, self.name());
+        let mut uuid = [0; 16];
+        uuid.copy_from_slice(&unique[..16]);
+        uuid[6] = uuid[6] & 0x0f | 0x40; // RFC 9562: version 4, variant 1
+        uuid[8] = uuid[8] & 0x3f | 0x80;
+        let serial: String = unique[16..23]
+            .iter()
+            .map(|b| char::from(b"0123456789BCDFGHJKLMNPQRSTVWXYZ"[usize::from(b % 31)]))
+            .collect();
+        let mac = match self {
+            Self::VmKvm => [0x52, 0x54, 0x00, unique[29], unique[30], unique[31]],
+            _ => [0x6c, 0x3c, 0x8c, unique[29], unique[30], unique[31]],
+        };
+        Facts { profile: self, uuid, serial, mac, firmware: FIRMWARE }
+    }
+}
+
+/// The ME firmware of every profile that has an ME: 16.0.15.1735.
+const FIRMWARE: Firmware = Firmware { major: 16, minor: 0, hotfix: 15, build: 1735 };
+
+/// A firmware version.
+#[derive(Clone, Copy, Debug)]
+pub struct Firmware {
+    /// The generation.
+    pub major: u16,
+    /// The minor number.
+    pub minor: u16,
+    /// The hotfix.
+    pub hotfix: u16,
+    /// The build.
+    pub build: u16,
+}
+
+/// What never changes about one machine.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Its type.
+    pub profile: Profile,
+    /// SMBIOS UUID in text order; SMBIOS and PTHI show its first three groups little-endian.
+    pub uuid: [u8; 16],
+    /// The maker's serial number.
+    pub serial: String,
+    /// Address of the wired NIC.
+    pub mac: [u8; 6],
+    /// Version of the ME firmware.
+    pub firmware: Firmware,
+}
+
+impl Facts {
+    /// Whether the firmware has AMT.
+    #[must_use]
+    pub fn has_amt(&self) -> bool {
+        self.profile == Profile::VproDesktopAmt16
+    }
+
+    /// Whether there is an ME with a MEI device.
+    #[must_use]
+    pub fn has_mei(&self) -> bool {
+        self.profile != Profile::VmKvm
+    }
+
+    /// The UUID as SMBIOS and PTHI 0x5C lay it out: first three groups byte-swapped.
+    #[must_use]
+    pub fn wire_uuid(&self) -> [u8; 16] {
+        swapped(self.uuid)
+    }
+
+    /// The UUID as text, lower case.
+    #[must_use]
+    pub fn uuid_text(&self) -> String {
+        canonical(self.uuid)
+    }
+
+    /// Version as `major.minor.hotfix`.
+    #[must_use]
+    pub fn version(&self) -> String {
+        let Firmware { major, minor, hotfix, .. } = self.firmware;
+        format!("{major}.{minor}.{hotfix}")
+    }
+}
+
+/// A UUID between text order and wire order (it is its own inverse).
+#[must_use]
+pub fn swapped(u: [u8; 16]) -> [u8; 16] {
+    [u[3], u[2], u[1], u[0], u[5], u[4], u[7], u[6], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]]
+}
+
+/// The canonical text of a UUID in text order.
+#[must_use]
+pub fn canonical(uuid: [u8; 16]) -> String {
+    let hex = crate::chance::hex(&uuid);
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_seeds_are_two_machines() {
+        let (a, b) = (Profile::VproDesktopAmt16.facts(1), Profile::VproDesktopAmt16.facts(2));
+        assert!(a.uuid != b.uuid && a.serial != b.serial && a.mac != b.mac);
+        assert_eq!(a.uuid, Profile::VproDesktopAmt16.facts(1).uuid);
+    }
+
+    #[test]
+    fn a_guid_has_its_first_three_groups_swapped_on_the_wire() {
+        // The PTHI client, reference/amt.md 1.2.
+        let wire =
+            [0x28, 0x00, 0xf8, 0x12, 0xb7, 0xb4, 0x2d, 0x4b, 0xac, 0xa8, 0x46, 0xe0, 0xff, 0x65, 0x81, 0x4c];
+        assert_eq!(canonical(swapped(wire)), "12f80028-b4b7-4b2d-aca8-46e0ff65814c");
+    }
+}
