@@ -1,0 +1,139 @@
+//! The verdict as a table.
+
+use super::*;
+use crate::machine::{MeiClient, MeiDevice, PciFunction};
+
+fn device(dev_state: Option<&str>, fw_status: &[u32]) -> MeiDevice {
+    MeiDevice {
+        name: "mei0".into(),
+        kind: Some("mei".into()),
+        dev_state: dev_state.map(str::to_owned),
+        fw_status: fw_status.to_vec(),
+        fw_ver: vec![],
+        parent: None,
+    }
+}
+
+fn heci() -> Heci {
+    let function =
+        PciFunction { address: "0000:00:16.0".into(), vendor: 0x8086, device: 0xA13A, class: 0x078000 };
+    Heci::Found { function, driver: Some("mei_me".into()), hfsts: Seen::Missing }
+}
+
+fn clients(uuids: &[&str]) -> Seen<Vec<MeiClient>> {
+    let client =
+        |uuid: &&str| MeiClient { uuid: (*uuid).to_owned(), name: String::new(), device: String::new() };
+    Seen::Found(uuids.iter().map(client).collect())
+}
+
+fn sysfs(heci: Heci, devices: Vec<MeiDevice>, clients: Seen<Vec<MeiClient>>) -> MeiSysfs {
+    MeiSysfs { heci, devices, clients }
+}
+
+fn answer(code_versions: Result<Versions, Failure>) -> PthiAnswer {
+    PthiAnswer { code_versions, provisioning: Ok(0), control_mode: Ok(0), uuid: Ok("AB".into()) }
+}
+
+fn versions(sku: u32) -> Result<Versions, Failure> {
+    Ok(Versions { amt: "16.1.25".into(), sku, build: "1885".into() })
+}
+
+fn verdict(sysfs: &MeiSysfs, cpu: &CpuVendor, pthi: Option<&PthiAnswer>) -> (String, String) {
+    let fact = amt_verdict(sysfs, cpu, pthi).remove(0);
+    (fact.value.as_text().unwrap().to_owned(), fact.reason.unwrap_or_default())
+}
+
+#[test]
+fn what_sysfs_alone_can_say() {
+    let enabled = || vec![device(Some("ENABLED"), &[0x9000_0245])];
+    let none = || Seen::Missing;
+    let (intel, amd) = (CpuVendor::Intel, CpuVendor::Amd);
+    let unsure = CpuVendor::Unknown("unreadable".into());
+    let cases = [
+        (sysfs(heci(), enabled(), clients(&[PTHI])), &intel, "unknown", "not answered"),
+        (sysfs(heci(), enabled(), clients(&["8e6a6715"])), &intel, "absent-or-disabled", "BIOS setup"),
+        (sysfs(heci(), vec![device(None, &[])], clients(&[])), &intel, "absent-or-disabled", "BIOS setup"),
+        (sysfs(heci(), vec![device(Some("RESETTING"), &[])], clients(&[])), &intel, "unknown", "RESETTING"),
+        (sysfs(heci(), enabled(), none()), &intel, "unknown", "cannot be listed"),
+        (sysfs(heci(), vec![device(Some("ENABLED"), &[0x000f_0345])], clients(&[])), &intel, "absent", "SPS"),
+        (sysfs(heci(), vec![], none()), &intel, "unknown", "8086:a13a"),
+        (sysfs(Heci::NotListed, vec![], none()), &intel, "unknown", "hidden"),
+        (sysfs(Heci::Unknown("capture".into()), vec![], none()), &intel, "unknown", "capture"),
+        (sysfs(Heci::NotListed, vec![], none()), &amd, "absent", "not Intel's"),
+        (sysfs(Heci::Unknown("capture".into()), vec![], none()), &amd, "absent", "not Intel's"),
+        (sysfs(Heci::NotListed, vec![], none()), &unsure, "unknown", "unreadable"),
+    ];
+    for (number, (sysfs, cpu, expected, because)) in cases.iter().enumerate() {
+        let (value, reason) = verdict(sysfs, cpu, None);
+        assert_eq!(value, *expected, "case {number}: {reason}");
+        assert!(reason.contains(because), "case {number}: {reason}");
+    }
+}
+
+#[test]
+fn what_amt_answers_decides() {
+    let there = sysfs(heci(), vec![device(Some("ENABLED"), &[])], clients(&[PTHI]));
+    let cases = [
+        (versions(16392), "capable"),
+        (versions(8), "capable"),
+        (versions(0x18), "capable"),
+        (versions(0x10), "standard-manageability"),
+        (versions(0x4000), "unknown"),
+        (Ok(Versions { amt: String::new(), sku: 0, build: String::new() }), "disabled"),
+        (Err(Failure::Status(0x4000)), "disabled"),
+        (Err(Failure::Status(1)), "unknown"),
+        (Err(Failure::NoClient("no such client".into())), "absent-or-disabled"),
+        (Err(Failure::Other("no answer within 3 s".into())), "unknown"),
+    ];
+    for (number, (reply, expected)) in cases.into_iter().enumerate() {
+        let (value, reason) = verdict(&there, &CpuVendor::Intel, Some(&answer(reply)));
+        assert_eq!(value, expected, "case {number}: {reason}");
+    }
+    let busy = MeiError::Busy { client: PTHI.into(), node: "dev/mei0".into() };
+    let (value, reason) = verdict(&there, &CpuVendor::Intel, Some(&PthiAnswer::unreachable(&busy)));
+    assert_eq!((value.as_str(), reason.contains("stop that program")), ("unknown", true), "{reason}");
+    // On a machine without an engine the failed connection is no news.
+    let amd = sysfs(Heci::NotListed, vec![], Seen::Missing);
+    let (value, _) = verdict(&amd, &CpuVendor::Amd, Some(&PthiAnswer::unreachable(&MeiError::NoDriver)));
+    assert_eq!(value, "absent");
+}
+
+#[test]
+fn details_are_words_or_unknown() {
+    let there = sysfs(heci(), vec![], clients(&[PTHI]));
+    let all = PthiAnswer {
+        code_versions: versions(8),
+        provisioning: Ok(2),
+        control_mode: Ok(3),
+        uuid: Err(Failure::Status(1)),
+    };
+    let facts = amt_verdict(&there, &CpuVendor::Intel, Some(&all));
+    let text: Vec<_> = facts.iter().map(|fact| (fact.name.as_str(), fact.value.as_text().unwrap())).collect();
+    let expected = [
+        (VERDICT, "capable"),
+        (VERSION, "16.1.25.1885"),
+        (PROVISIONING, "post"),
+        (CONTROL_MODE, "unknown"),
+        (UUID, "unknown"),
+    ];
+    assert_eq!(text, expected);
+    assert_eq!(facts[3].reason.as_deref(), Some("AMT answered 3"));
+    let unasked = amt_verdict(&there, &CpuVendor::Intel, None);
+    assert!(unasked[1..].iter().all(|fact| fact.value.as_text() == Some("unknown") && fact.reason.is_some()));
+}
+
+#[test]
+fn type_130_counts_with_its_signature_only() {
+    let structure = |body: &[u8]| Structure {
+        kind: 130,
+        handle: 0,
+        bytes: [&[130, 20, 0, 0][..], body].concat(),
+        strings: vec![],
+    };
+    assert_eq!(amt_flags(&structure(b"$AMT\x01\x01\x01\x01\x01")), Some("supported-enabled"));
+    assert_eq!(amt_flags(&structure(b"$AMT\x01\x00")), Some("supported-disabled"));
+    assert_eq!(amt_flags(&structure(b"$AMT\x00\x00")), Some("unsupported"));
+    assert_eq!(amt_flags(&structure(b"$AMT\x03\x00")), None);
+    assert_eq!(amt_flags(&structure(b"$AMX\x01\x01")), None);
+    assert_eq!(amt_flags(&structure(b"$AM")), None);
+}

@@ -1,0 +1,133 @@
+//! Which machine it is: what firmware says of it, its processor, its adapters, and the host system of a live root.
+
+use oob_policy::{Fact, Value};
+
+use super::Survey;
+use crate::machine::{CpuVendor, Field, Seen};
+
+const FIELDS: [(&str, Field); 11] = [
+    ("host.vendor", Field::SysVendor),
+    ("host.product", Field::ProductName),
+    ("host.version", Field::ProductVersion),
+    ("host.sku", Field::ProductSku),
+    ("host.family", Field::ProductFamily),
+    ("host.serial", Field::ProductSerial),
+    ("host.board.vendor", Field::BoardVendor),
+    ("host.board.product", Field::BoardName),
+    ("host.bios.vendor", Field::BiosVendor),
+    ("host.bios.version", Field::BiosVersion),
+    ("host.bios.date", Field::BiosDate),
+];
+
+pub(super) fn facts(survey: &Survey<'_>) -> Vec<Fact> {
+    let mut facts: Vec<Fact> = FIELDS
+        .iter()
+        .map(|(name, field)| text(survey, name, &survey.dmi.text(*field), &field.source()))
+        .collect();
+    let uuid_at = facts.iter().position(|fact| fact.name == "host.board.vendor").unwrap_or(facts.len());
+    facts.insert(uuid_at, text(survey, "host.uuid", &survey.dmi.uuid(), "sys/class/dmi/id/product_uuid"));
+    facts.push(smbios(survey));
+    facts.push(form_factor(survey));
+    facts.extend(cpu(survey));
+    facts.push(macs(survey));
+    facts.extend(system(survey));
+    facts
+}
+
+fn text(survey: &Survey<'_>, name: &str, seen: &Seen<String>, source: &str) -> Fact {
+    match seen {
+        Seen::Found(text) if text.is_empty() => Fact::unknown(name, source, "firmware leaves it out"),
+        Seen::Found(text) => Fact::observed(name, text.as_str(), source),
+        Seen::Missing => Fact::unknown(name, source, survey.machine.missing(source)),
+        Seen::Refused(why) => Fact::unknown(name, source, why),
+    }
+}
+
+/// Version of the table, and what is wrong with it.
+fn smbios(survey: &Survey<'_>) -> Fact {
+    let (name, source) = ("host.smbios", "sys/firmware/dmi/tables");
+    let Seen::Found(table) = &survey.dmi.table else {
+        return Fact::unknown(name, source, survey.no_smbios().unwrap_or_default());
+    };
+    let fact = match table.version {
+        Some((major, minor)) => Fact::observed(name, format!("{major}.{minor}"), source),
+        None => Fact::unknown(name, source, "the table has no sound entry point"),
+    };
+    if table.defects.is_empty() { fact } else { fact.because(table.defects.join("; ")) }
+}
+
+/// Chassis types of DSP0134 7.4.1.
+fn form_factor(survey: &Survey<'_>) -> Fact {
+    let (name, source) = ("host.form_factor", "sys/class/dmi/id/chassis_type");
+    match survey.dmi.chassis() {
+        Seen::Found(kind) => match form_factor_of(kind) {
+            Some(word) => Fact::observed(name, word, source),
+            None => Fact::unknown(name, source, format!("chassis type {kind}")),
+        },
+        Seen::Missing => Fact::unknown(name, source, survey.machine.missing(source)),
+        Seen::Refused(why) => Fact::unknown(name, source, why),
+    }
+}
+
+pub(super) fn form_factor_of(chassis: u8) -> Option<&'static str> {
+    Some(match chassis {
+        3..=7 | 15 | 16 => "desktop",
+        8..=10 | 14 | 31 => "laptop",
+        17 | 22 | 23 | 25 | 28 | 29 => "server",
+        34..=36 => "mini-pc",
+        13 => "all-in-one",
+        11 | 30 | 32 => "tablet",
+        1 | 12 | 18..=21 | 24 | 26 | 27 | 33 => "other",
+        _ => return None,
+    })
+}
+
+fn cpu(survey: &Survey<'_>) -> [Fact; 2] {
+    let cpu = &survey.cpu;
+    let vendor = match &cpu.vendor {
+        CpuVendor::Intel => Fact::observed("host.cpu.vendor", "intel", cpu.source),
+        CpuVendor::Amd => Fact::observed("host.cpu.vendor", "amd", cpu.source),
+        CpuVendor::Other(word) => Fact::observed("host.cpu.vendor", word.as_str(), cpu.source),
+        CpuVendor::Unknown(why) => Fact::unknown("host.cpu.vendor", cpu.source, why),
+    };
+    let model = match &cpu.model {
+        Some(model) => Fact::observed("host.cpu.model", model.as_str(), cpu.source),
+        None => Fact::unknown("host.cpu.model", cpu.source, "no model name"),
+    };
+    [vendor, model]
+}
+
+/// The addresses of physical adapters that are their own; a container's or a bond's are not.
+fn macs(survey: &Survey<'_>) -> Fact {
+    let (name, source) = ("host.macs", "sys/class/net");
+    match &survey.interfaces {
+        Seen::Found(interfaces) => {
+            let permanent = interfaces.iter().filter(|interface| interface.permanent);
+            let mut macs: Vec<String> = permanent.filter_map(|interface| interface.mac.clone()).collect();
+            macs.sort();
+            macs.dedup();
+            Fact::observed(name, macs, source)
+        }
+        other => Fact::unknown(name, source, survey.why_not(other, source).unwrap_or_default()),
+    }
+}
+
+fn system(survey: &Survey<'_>) -> Vec<Fact> {
+    const SOURCE: &str = "sysinfo";
+    let host = survey.machine.host();
+    let kind = survey.machine.kind().word();
+    let fact = |name: &str, value: Option<Value>| match value {
+        Some(value) => Fact::observed(name, value, SOURCE),
+        None if host.is_none() => {
+            Fact::unknown(name, SOURCE, format!("{kind}: only a live root has a host system"))
+        }
+        None => Fact::unknown(name, SOURCE, "the system does not tell"),
+    };
+    let text = |text: &Option<String>| text.clone().map(Value::from);
+    vec![
+        fact("host.name", host.as_ref().and_then(|host| text(&host.name))),
+        fact("host.os", host.as_ref().and_then(|host| text(&host.os))),
+        fact("host.kernel", host.as_ref().and_then(|host| text(&host.kernel))),
+        fact("host.boot_time", host.as_ref().and_then(|host| host.boot_time).map(Value::from)),
+    ]
+}

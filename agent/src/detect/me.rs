@@ -1,0 +1,419 @@
+//! Intel's management engine: whether it runs, which version, which kind (reference/detect.md 1.1 to 1.4, me.md 4).
+
+use oob_policy::{Confidence, Fact, UNKNOWN};
+
+use super::{Survey, virt};
+use crate::machine::smbios::Structure;
+use crate::machine::{CpuVendor, Heci, Seen};
+
+const STATE: &str = "intel.me.state";
+const VERSION: &str = "intel.me.version";
+const SKU: &str = "intel.me.sku";
+
+pub(super) fn facts(survey: &Survey<'_>) -> Vec<Fact> {
+    let status = status(survey);
+    let (version, sku) = version_and_sku(survey, status.as_ref().ok());
+    vec![
+        state(survey, &status),
+        version,
+        sku,
+        hfsts(&status),
+        manufacturing(&status),
+        pci(survey),
+        clients(survey),
+    ]
+}
+
+/// The host firmware status registers, with where they were read.
+struct Status {
+    words: Vec<u32>,
+    source: String,
+    confidence: Confidence,
+}
+
+/// What HFSTS1 says (CSME 11 layout; the fields used here are the same before).
+struct Hfsts1(u32);
+
+impl Hfsts1 {
+    fn working_state(&self) -> u32 {
+        self.0 & 0xF
+    }
+
+    fn manufacturing(&self) -> bool {
+        self.0 & (1 << 4) != 0
+    }
+
+    fn init_complete(&self) -> bool {
+        self.0 & (1 << 9) != 0
+    }
+
+    fn mode(&self) -> u32 {
+        self.0 >> 16 & 0xF
+    }
+
+    /// The state word, or why there is none.
+    fn state(&self) -> Result<&'static str, String> {
+        let off = self.working_state() == 4 || !self.init_complete();
+        match (self.working_state(), self.mode()) {
+            (2, _) => Ok("recovery"),
+            (5, 0 | SPS) => Ok("normal"),
+            (_, 2) if off => Ok("soft-disabled"),
+            (_, 3) if off => Ok("disabled"),
+            (_, 4 | 5) => Ok("override"),
+            (4, _) => Ok("disabled"),
+            (14, _) => Err("the engine has halted".to_owned()),
+            (state, mode) => {
+                Err(format!("working state {state}, operation mode {mode}: on its way, or being debugged"))
+            }
+        }
+    }
+}
+
+/// Operation mode of server firmware (SPS), which has no AMT.
+const SPS: u32 = 15;
+
+/// From the driver, else from configuration space, else from what firmware recorded at start-up.
+fn status(survey: &Survey<'_>) -> Result<Status, String> {
+    if let Some(device) = survey.mei.devices.iter().find(|device| !device.fw_status.is_empty()) {
+        let (words, source) = (device.fw_status.clone(), device.source("fw_status"));
+        return Ok(Status { words, source, confidence: Confidence::Observed });
+    }
+    let why = match &survey.mei.heci {
+        Heci::Found { function, hfsts: Seen::Found(words), .. }
+            if words.first().is_some_and(|word| *word != u32::MAX) =>
+        {
+            let source = format!("{}/config", function.source());
+            return Ok(Status { words: words.clone(), source, confidence: Confidence::Observed });
+        }
+        Heci::Found { hfsts: Seen::Found(_), .. } => {
+            "its registers read as all ones: asleep (D3) or hidden".to_owned()
+        }
+        Heci::Found { hfsts: Seen::Refused(why), .. } => why.clone(),
+        Heci::Found { function, .. } => survey.machine.missing(&format!("{}/config", function.source())),
+        Heci::NotListed => "no HECI function on the PCI bus".to_owned(),
+        Heci::Unknown(why) => why.clone(),
+    };
+    let recorded = survey.dmi.of(219).find_map(recorded_status);
+    recorded
+        .map(|words| Status { words, source: "smbios:219".to_owned(), confidence: Confidence::Inferred })
+        .ok_or(why)
+}
+
+/// Type 219, "firmware status": records of 25 bytes {name, HFSTS1 to 6}; `MEI1` is the engine. Other makers use
+/// the type for other things, so the name decides.
+fn recorded_status(structure: &Structure) -> Option<Vec<u32>> {
+    let count = structure.u8(5)?;
+    let at = (0..usize::from(count)).map(|n| 6 + 25 * n).find(|at| structure.text(*at) == Some("MEI1"))?;
+    let words: Vec<u32> = (0..6).map_while(|n| structure.u32(at + 1 + 4 * n)).collect();
+    (words.len() == 6 && words.first() != Some(&u32::MAX)).then_some(words)
+}
+
+fn state(survey: &Survey<'_>, status: &Result<Status, String>) -> Fact {
+    let hidden = matches!(survey.mei.heci, Heci::NotListed);
+    match status {
+        Ok(status) => {
+            let first = Hfsts1(status.words.first().copied().unwrap_or(u32::MAX));
+            let fact = match first.state() {
+                // Firmware saw it running at start-up, and now it is not on the bus.
+                Ok("normal") if hidden => {
+                    return hidden_fact("firmware saw it running at start-up (smbios:219)");
+                }
+                Ok(word) => {
+                    Fact { confidence: status.confidence, ..Fact::observed(STATE, word, &status.source) }
+                }
+                Err(why) => Fact::unknown(STATE, &status.source, why),
+            };
+            if status.confidence == Confidence::Inferred && fact.reason.is_none() {
+                return fact.because("as firmware recorded it at start-up");
+            }
+            fact
+        }
+        Err(why) => match &survey.cpu.vendor {
+            CpuVendor::Amd | CpuVendor::Other(_) if !matches!(survey.mei.heci, Heci::Found { .. }) => {
+                Fact::inferred(STATE, "absent", survey.cpu.source).because("the processor is not Intel's")
+            }
+            CpuVendor::Intel if hidden => match virt::inside(survey) {
+                Some(text) => Fact::inferred(STATE, "absent", "sys/bus/pci/devices").because(text),
+                None => hidden_fact("no HECI function on the PCI bus beside an Intel processor"),
+            },
+            _ => Fact::unknown(STATE, "sys/class/mei", why),
+        },
+    }
+}
+
+fn hidden_fact(why: &str) -> Fact {
+    Fact::inferred(STATE, "hidden", "sys/bus/pci/devices")
+        .because(format!("{why}; it may be disabled, hidden by BIOS setup, or not there"))
+}
+
+fn version_and_sku(survey: &Survey<'_>, status: Option<&Status>) -> (Fact, Fact) {
+    let named = survey.dmi.of(221).find_map(engine_record);
+    let table = survey.dmi.of(131).find_map(VproTable::of);
+    let version = live_version(survey).or_else(|| {
+        let record = named.as_ref()?;
+        Some(match &record.version {
+            Some(version) => Fact::inferred(VERSION, version.as_str(), "smbios:221"),
+            None => Fact::unknown(
+                VERSION,
+                "smbios:221",
+                "firmware could not ask the engine (version 255.255.255.65535)",
+            ),
+        })
+    });
+    let from_table = || Some(Fact::hint(VERSION, table.as_ref()?.version.clone()?, "smbios:131"));
+    let nowhere = "neither the driver nor SMBIOS 221 or 131 tells";
+    let version =
+        version.or_else(from_table).unwrap_or_else(|| Fact::unknown(VERSION, "sys/class/mei", nowhere));
+
+    let sku = status.and_then(|status| Some((status_sku(status, &version)?, status)));
+    let sku = match (sku, named.and_then(|record| record.sku), table.and_then(|table| table.sku())) {
+        (Some((word, status)), ..) if status.confidence == Confidence::Observed => {
+            Fact::observed(SKU, word, &status.source)
+        }
+        (_, Some(word), _) => Fact::inferred(SKU, word, "smbios:221"),
+        (Some((word, status)), ..) => Fact::inferred(SKU, word, &status.source),
+        (.., Some(word)) => Fact::hint(SKU, word, "smbios:131"),
+        _ => Fact::unknown(SKU, "sys/class/mei", "neither the status registers nor SMBIOS 221 or 131 tells"),
+    };
+    (version, sku)
+}
+
+/// First line of `fw_ver`, `<platform>:<major>.<minor>.<milestone>.<build>`.
+fn live_version(survey: &Survey<'_>) -> Option<Fact> {
+    let (device, line) =
+        survey.mei.devices.iter().find_map(|device| Some((device, device.fw_ver.first()?)))?;
+    let version = line.split_once(':').map_or(line.as_str(), |(_, version)| version);
+    let parts: Vec<&str> = version.split('.').collect();
+    let sound = parts.len() == 4 && parts.iter().all(|part| part.parse::<u16>().is_ok());
+    (sound && version != "0.0.0.0").then(|| Fact::observed(VERSION, version, &device.source("fw_ver")))
+}
+
+/// HFSTS3 bits 6:4, on versions whose registers have them; operation mode 15 says SPS on all.
+fn status_sku(status: &Status, version: &Fact) -> Option<&'static str> {
+    let first = Hfsts1(*status.words.first()?);
+    if first.mode() == SPS {
+        return Some("sps");
+    }
+    let major: Option<u32> = version.value.as_text().and_then(|text| text.split('.').next()?.parse().ok());
+    if major.is_none_or(|major| major < 11) {
+        return None;
+    }
+    match *status.words.get(2)? >> 4 & 7 {
+        2 => Some("consumer"),
+        3 => Some("corporate"),
+        5 => Some("lite"),
+        6 => Some("sps"),
+        _ => None,
+    }
+}
+
+/// Whether the engine runs server firmware.
+pub(super) fn is_sps(words: &[u32]) -> bool {
+    let mode = words.first().is_some_and(|word| *word != u32::MAX && Hfsts1(*word).mode() == SPS);
+    mode || words.get(2).is_some_and(|word| *word != u32::MAX && word >> 4 & 7 == 6)
+}
+
+struct EngineRecord {
+    version: Option<String>,
+    sku: Option<&'static str>,
+}
+
+/// Type 221, "reference code versions": the record whose name is `ME Firmware Version`, wherever it stands. Other
+/// makers use the type for network addresses, so the name decides.
+fn engine_record(structure: &Structure) -> Option<EngineRecord> {
+    let count = usize::from(structure.u8(4)?);
+    let at = (0..count).map(|n| 5 + 7 * n).find(|at| structure.text(*at) == Some("ME Firmware Version"))?;
+    let [major, minor, patch] = structure.array(at + 2)?;
+    let build = structure.u16(at + 5)?;
+    let blank = (major, minor, patch, build) == (255, 255, 255, 65535)
+        || (major, minor, patch, build) == (0, 0, 0, 0);
+    let sku = match structure.text(at + 1) {
+        Some("Consumer SKU") => Some("consumer"),
+        Some("Corporate SKU") => Some("corporate"),
+        Some("1.5MB SKU") => Some("1.5mb"),
+        Some("5MB SKU") => Some("5mb"),
+        _ => None,
+    };
+    Some(EngineRecord { version: (!blank).then(|| format!("{major}.{minor}.{patch}.{build}")), sku })
+}
+
+/// Type 131, Intel's vPro verification table. The tag alone means nothing: almost every Intel client has it.
+pub(super) struct VproTable {
+    pub(super) capabilities: u32,
+    version: Option<String>,
+}
+
+impl VproTable {
+    pub(super) fn of(structure: &Structure) -> Option<Self> {
+        if structure.bytes.len() < 64 || structure.array(56) != Some(*b"vPro") {
+            return None;
+        }
+        let word = |at| structure.u16(at);
+        let (minor, major, build, hotfix) = (word(28)?, word(30)?, word(32)?, word(34)?);
+        let known = major != 0 && major != u16::MAX;
+        let version = known.then(|| format!("{major}.{minor}.{hotfix}.{build}"));
+        Some(Self { capabilities: structure.u32(24)?, version })
+    }
+
+    /// `amt`, `standard-manageability` or `none`, by the bits that AMT's own SKU word has too.
+    pub(super) fn manageability(&self) -> &'static str {
+        match self.capabilities {
+            bits if bits & 1 << 3 != 0 => "amt",
+            bits if bits & 1 << 4 != 0 => "standard-manageability",
+            _ => "none",
+        }
+    }
+
+    fn sku(&self) -> Option<&'static str> {
+        match self.capabilities {
+            // AMT and Standard Manageability are features of corporate firmware.
+            bits if bits & (1 << 3 | 1 << 4 | 1 << 14) != 0 => Some("corporate"),
+            0x1 | 0x2001 | 0x2021 => Some("consumer"),
+            _ => None,
+        }
+    }
+}
+
+fn hfsts(status: &Result<Status, String>) -> Fact {
+    const NAME: &str = "intel.me.hfsts";
+    match status {
+        Ok(status) => {
+            let words: Vec<String> = status.words.iter().map(|word| format!("{word:#010x}")).collect();
+            Fact { confidence: status.confidence, ..Fact::observed(NAME, words, &status.source) }
+        }
+        Err(why) => Fact::unknown(NAME, "sys/class/mei", why),
+    }
+}
+
+/// Set on a fifth of sound machines, so it is a hint and no alarm.
+fn manufacturing(status: &Result<Status, String>) -> Fact {
+    const NAME: &str = "intel.me.manufacturing";
+    match status {
+        Ok(status) => {
+            let set = Hfsts1(status.words.first().copied().unwrap_or(0)).manufacturing();
+            Fact::hint(NAME, set, &status.source)
+                .because("bit 4 of HFSTS1; from Tiger Lake on it tells of flash protection instead")
+        }
+        Err(why) => Fact::unknown(NAME, "sys/class/mei", why),
+    }
+}
+
+fn pci(survey: &Survey<'_>) -> Fact {
+    const NAME: &str = "intel.me.pci";
+    match &survey.mei.heci {
+        Heci::Found { function, driver, .. } => {
+            let fact = Fact::observed(NAME, function.id(), &function.source());
+            match driver {
+                Some(driver) => fact.because(format!("driver {driver}")),
+                None => fact.because("no driver; load mei_me"),
+            }
+        }
+        Heci::NotListed => Fact::observed(NAME, "absent", "sys/bus/pci/devices"),
+        Heci::Unknown(why) => Fact::unknown(NAME, "sys/bus/pci/devices", why),
+    }
+}
+
+fn clients(survey: &Survey<'_>) -> Fact {
+    let (name, source) = ("intel.mei.clients", "sys/bus/mei/devices");
+    match &survey.mei.clients {
+        Seen::Found(clients) => {
+            let mut uuids: Vec<String> = clients.iter().map(|client| client.uuid.clone()).collect();
+            uuids.sort();
+            uuids.dedup();
+            Fact::observed(name, uuids, source)
+        }
+        other => {
+            Fact::unknown(name, source, survey.why_not(other, source).unwrap_or_else(|| UNKNOWN.to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of detect.md 1.3 and me.md 4.2.
+    #[test]
+    fn hfsts1_is_told_by_state_and_mode() {
+        let cases = [
+            (0x9000_0255, Some("normal")),
+            (0x1e00_0245, Some("normal")),
+            (0x000f_0345, Some("normal")), // server firmware
+            (0x8002_2004, Some("soft-disabled")),
+            (0x1e02_0191, Some("soft-disabled")), // P8Z68: not yet initialized, mode 2
+            (0x8003_2004, Some("disabled")),
+            (0x8004_2044, Some("override")),
+            (0x0005_0244, Some("override")),
+            (0x0000_0042, Some("recovery")),
+            (0x0000_0004, Some("disabled")),
+            (0x0000_000e, None),
+            (0x0000_0001, None),
+            (0x0002_0245, None), // running, in debug mode
+        ];
+        for (word, expected) in cases {
+            assert_eq!(Hfsts1(word).state().ok(), expected, "{word:#010x}");
+        }
+        assert!(Hfsts1(0x9000_0255).manufacturing() && !Hfsts1(0x9400_0245).manufacturing());
+        assert!(
+            is_sps(&[0x000f_0345])
+                && is_sps(&[0x245, 0, 0x60])
+                && !is_sps(&[0x245, 0, 0x30])
+                && !is_sps(&[u32::MAX; 6])
+        );
+    }
+
+    fn structure(kind: u8, body: &[u8], strings: &[&str]) -> Structure {
+        let mut bytes = vec![kind, u8::try_from(body.len() + 4).unwrap(), 0, 0];
+        bytes.extend(body);
+        Structure { kind, handle: 0, bytes, strings: strings.iter().map(|&text| text.to_owned()).collect() }
+    }
+
+    #[test]
+    fn records_are_found_by_name_and_never_by_place() {
+        let bytes = [2, 2, 0, 1, 2, 3, 4, 0, 1, 3, 11, 8, 50, 0x47, 0x0D];
+        let record =
+            engine_record(&structure(221, &bytes, &["ME Firmware Version", "MEBx version", "Consumer SKU"]))
+                .unwrap();
+        assert_eq!((record.version.as_deref(), record.sku), (Some("11.8.50.3399"), Some("consumer")));
+        assert!(engine_record(&structure(221, &bytes, &["NIC 1", "NIC 2", "x"])).is_none());
+        let blank = [1, 1, 2, 255, 255, 255, 255, 255];
+        let record =
+            engine_record(&structure(221, &blank, &["ME Firmware Version", "Corporate SKU"])).unwrap();
+        assert_eq!((record.version, record.sku), (None, Some("corporate")));
+        for length in 0..bytes.len() {
+            let cut =
+                structure(221, &bytes[..length], &["ME Firmware Version", "MEBx version", "Consumer SKU"]);
+            assert!(engine_record(&cut).is_none(), "cut at {length}");
+        }
+        let mut status = vec![1, 1, 1];
+        status.extend([0x45, 2, 0, 0]);
+        status.extend([0; 20]);
+        assert_eq!(recorded_status(&structure(219, &status, &["MEI1"])).unwrap()[0], 0x245);
+        assert!(recorded_status(&structure(219, &status, &["Power Features"])).is_none());
+        assert!(recorded_status(&structure(219, &status[..20], &["MEI1"])).is_none());
+    }
+
+    #[test]
+    fn the_vpro_tag_counts_only_in_its_place() {
+        let mut body = vec![0; 60];
+        body[52..56].copy_from_slice(b"vPro");
+        body[20..24].copy_from_slice(&0xC009u32.to_le_bytes());
+        body[24..32].copy_from_slice(&[1, 0, 14, 0, 0xEF, 8, 72, 0]);
+        let table = VproTable::of(&structure(131, &body, &[])).unwrap();
+        assert_eq!((table.manageability(), table.version.as_deref()), ("amt", Some("14.1.72.2287")));
+        for (capabilities, word, sku) in [
+            (0x2031u32, "standard-manageability", Some("corporate")),
+            (0x2021, "none", Some("consumer")),
+            (0x1, "none", Some("consumer")),
+            (0, "none", None),
+        ] {
+            body[20..24].copy_from_slice(&capabilities.to_le_bytes());
+            let table = VproTable::of(&structure(131, &body, &[])).unwrap();
+            assert_eq!((table.manageability(), table.sku()), (word, sku), "{capabilities:#x}");
+        }
+        assert!(VproTable::of(&structure(131, &body[..59], &[])).is_none());
+        assert!(VproTable::of(&structure(131, &[0; 18], &["TVT-Enablement"])).is_none());
+        body[52] = b'x';
+        assert!(VproTable::of(&structure(131, &body, &[])).is_none());
+    }
+}
