@@ -1,5 +1,18 @@
-//! The run-once agent: what it may look at, what it found, what it does about it.
+//! `oob-agent` as a library: what the program is made of, so that tests, benchmarks and fuzzers can reach it.
+//!
+//! `ARCHITECTURE.md` holds the map. Everything that touches a machine goes through [`machine`],
+//! everything that outlives the process through [`state`], and only [`carry_out`] changes anything.
 
+pub mod carry_out;
+pub mod cli;
+pub mod commands;
 pub mod detect;
+pub mod escrow;
+pub mod firmware;
 pub mod identity;
+pub mod log;
 pub mod machine;
+pub mod probe;
+pub mod report;
+pub mod secrets;
+pub mod state;

@@ -1,0 +1,157 @@
+//! From a set of events to what they mean: pure, and blind to order and repetition (reference/org-state.md 2.3).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use oob_policy::{AmtOurs, Channel, History, Staged};
+
+use super::Stored;
+use super::event::{Event, Kind, SignedEvent};
+use super::journal::{JournalEntry, fold_open};
+use crate::escrow::MAX_GENERATION;
+
+/// The history of one device. Bodies are read as follows; other members are for people:
+///
+/// - `escrowed`, `activated`, `failed`: `{"channel": "amt", "generation": 1, ...}` counts the generation;
+/// - `verified`: `{"channel": "amt", "generation": 1, "realm", "control_mode", "escrow"}` makes AMT ours;
+/// - `note`: `{"undone_generation": 1}` makes that generation no longer ours, for generations are never used twice;
+/// - `staged`: `{"original_sha256", "result_sha256", "method"}`.
+pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
+    let events: BTreeMap<&str, &Event> =
+        stored.events.iter().map(|SignedEvent { id, event, .. }| (id.as_str(), event)).collect();
+    let heads = heads(&events);
+    let mut rejected: Vec<String> = stored.rejected.clone();
+    let amt = amt_ours(&events);
+    if let Some(ours) = &amt
+        && !stored.escrow.iter().any(|name| name.to_string() == ours.escrow)
+    {
+        rejected.push(format!(
+            "{}: {} says it holds the credential, and it is not here",
+            ours.escrow, ours.event
+        ));
+    }
+    rejected.sort();
+    rejected.dedup();
+    History {
+        head: heads.iter().max().map(|head| head.id.to_owned()),
+        seq: events.values().map(|event| event.seq).max().unwrap_or(0),
+        forked: heads.len() > 1,
+        amt,
+        amt_generation: amt_generation(stored, &events, journal),
+        open: fold_open(journal),
+        staged: newest(&events, &Kind::Staged, staged),
+        policy: events
+            .values()
+            .filter_map(|event| event.policy.as_ref())
+            .map(|policy| (policy.serial, policy.sha256.clone()))
+            .max(),
+        rejected,
+    }
+}
+
+/// An event that no other one follows. Ordered as the head is chosen: longest chain, more complete kind, higher id.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Head<'a> {
+    length: u64,
+    completeness: u8,
+    id: &'a str,
+}
+
+fn heads<'a>(events: &BTreeMap<&'a str, &'a Event>) -> Vec<Head<'a>> {
+    let mut by_seq: Vec<(&'a str, &'a Event)> = events.iter().map(|(id, event)| (*id, *event)).collect();
+    by_seq.sort_by_key(|(id, event)| (event.seq, *id));
+    let mut lengths: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut followed: BTreeSet<&str> = BTreeSet::new();
+    for (id, event) in &by_seq {
+        // A link is valid where `seq` grows along it; a chain whose beginning is missing counts from where it is held.
+        let before = event.prev.as_deref().filter(|prev| events.get(prev).is_some_and(|p| p.seq < event.seq));
+        let length = before.and_then(|prev| lengths.get(prev)).map_or(1, |length| length + 1);
+        lengths.insert(id, length);
+        followed.extend(before);
+    }
+    let unfollowed = by_seq.iter().filter(|(id, _)| !followed.contains(id));
+    unfollowed
+        .map(|(id, event)| Head {
+            length: lengths.get(id).copied().unwrap_or(1),
+            completeness: completeness(&event.kind),
+            id,
+        })
+        .collect()
+}
+
+fn completeness(kind: &Kind) -> u8 {
+    match kind {
+        Kind::Verified | Kind::Neutralized => 6,
+        Kind::Activated | Kind::Rotated => 5,
+        Kind::Staged => 4,
+        Kind::Escrowed => 3,
+        Kind::Planned => 2,
+        Kind::Observed => 1,
+        Kind::Failed | Kind::Retired | Kind::Note | Kind::Other(_) => 0,
+    }
+}
+
+/// Newest by generation, then by place in the chain: the higher generation replaced the lower one on the device.
+fn amt_ours(events: &BTreeMap<&str, &Event>) -> Option<AmtOurs> {
+    let undone: BTreeSet<u32> = events
+        .values()
+        .filter(|event| event.kind == Kind::Note)
+        .filter_map(|event| number(event, "undone_generation"))
+        .collect();
+    let verified = events.iter().filter(|(_, event)| event.kind == Kind::Verified && is_amt(event));
+    let ours = verified.filter_map(|(id, event)| {
+        let ours = AmtOurs {
+            generation: number(event, "generation").filter(|generation| !undone.contains(generation))?,
+            realm: text(event, "realm")?,
+            control_mode: text(event, "control_mode")?,
+            event: (*id).to_owned(),
+            escrow: text(event, "escrow")?,
+        };
+        Some(((ours.generation, event.seq, *id), ours))
+    });
+    ours.max_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, ours)| ours)
+}
+
+fn amt_generation(stored: &Stored, events: &BTreeMap<&str, &Event>, journal: &[JournalEntry]) -> u32 {
+    let in_events =
+        events.values().filter(|event| is_amt(event)).filter_map(|event| number(event, "generation"));
+    let in_escrow =
+        stored.escrow.iter().filter(|name| name.channel == Channel::Amt.word()).map(|name| name.generation);
+    let in_journal = journal.iter().filter_map(|entry| match entry {
+        JournalEntry::Begin { generation, .. } => Some(*generation),
+        _ => None,
+    });
+    in_events.chain(in_escrow).chain(in_journal).max().unwrap_or(0)
+}
+
+fn staged(id: &str, event: &Event) -> Option<Staged> {
+    Some(Staged {
+        original_sha256: text(event, "original_sha256")?,
+        result_sha256: text(event, "result_sha256")?,
+        method: text(event, "method")?,
+        event: id.to_owned(),
+    })
+}
+
+fn newest<T>(events: &BTreeMap<&str, &Event>, kind: &Kind, read: fn(&str, &Event) -> Option<T>) -> Option<T> {
+    let of_kind = events.iter().filter(|(_, event)| event.kind == *kind);
+    let readable = of_kind.filter_map(|(id, event)| Some(((event.seq, *id), read(id, event)?)));
+    readable.max_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, value)| value)
+}
+
+fn is_amt(event: &Event) -> bool {
+    event.body.get("channel").and_then(|channel| channel.as_str()) == Some(Channel::Amt.word())
+}
+
+fn text(event: &Event, name: &str) -> Option<String> {
+    event.body.get(name)?.as_str().map(str::to_owned)
+}
+
+/// A generation, as far as one can be counted on from it.
+fn number(event: &Event, name: &str) -> Option<u32> {
+    let number = event.body.get(name)?.as_u64().and_then(|number| u32::try_from(number).ok())?;
+    (number <= MAX_GENERATION).then_some(number)
+}
+
+#[cfg(test)]
+#[path = "fold_tests.rs"]
+mod tests;

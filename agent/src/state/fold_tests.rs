@@ -1,0 +1,150 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::super::event::EventPolicy;
+use super::super::testing::{event, signer};
+use super::*;
+use crate::escrow::EscrowName;
+
+const ESCROW: &str = "amt.1.0123456789abcdef.age";
+
+fn stored(events: Vec<SignedEvent>) -> Stored {
+    Stored { events, escrow: vec![EscrowName::parse(ESCROW).unwrap()], rejected: Vec::new() }
+}
+
+fn sign(seq: u64, prev: Option<&SignedEvent>, kind: Kind, body: Value) -> SignedEvent {
+    event("d1-x", seq, prev.map(|event| event.id.as_str()), kind, body).sign(&signer(1)).unwrap()
+}
+
+fn verified(generation: u32, escrow: &str) -> Value {
+    json!({"channel": "amt", "generation": generation, "realm": "Digest:0", "control_mode": "ccm", "escrow": escrow})
+}
+
+#[test]
+fn nothing_is_nothing() {
+    assert_eq!(fold(&Stored::default(), &[]), History::default());
+}
+
+#[test]
+fn the_proof_outlives_later_failures_and_observations() {
+    let first = sign(1, None, Kind::Observed, json!({}));
+    let proof = sign(2, Some(&first), Kind::Verified, verified(1, ESCROW));
+    let failed = sign(3, Some(&proof), Kind::Failed, json!({"channel": "amt", "generation": 2}));
+    let last = sign(4, Some(&failed), Kind::Observed, json!({}));
+    let history = fold(&stored(vec![first, proof.clone(), failed, last.clone()]), &[]);
+    let ours = history.amt.unwrap();
+    assert_eq!((ours.generation, ours.event, ours.escrow), (1, proof.id, ESCROW.to_owned()));
+    assert_eq!((history.head, history.seq, history.forked), (Some(last.id), 4, false));
+    assert_eq!(history.amt_generation, 2);
+    assert!(history.rejected.is_empty());
+}
+
+#[test]
+fn an_undone_generation_is_no_longer_ours() {
+    let one = sign(1, None, Kind::Verified, verified(1, ESCROW));
+    let two = sign(2, Some(&one), Kind::Verified, verified(2, "amt.2.0123456789abcdef.age"));
+    let undone = |generation| sign(3, Some(&two), Kind::Note, json!({"undone_generation": generation}));
+    let ours = |note: SignedEvent| {
+        fold(&stored(vec![one.clone(), two.clone(), note]), &[]).amt.map(|ours| ours.generation)
+    };
+    assert_eq!(ours(undone(9)), Some(2));
+    assert_eq!(ours(undone(2)), Some(1));
+}
+
+#[test]
+fn a_proof_that_lacks_something_is_no_proof() {
+    for missing in ["channel", "generation", "realm", "control_mode", "escrow"] {
+        let mut body = verified(1, ESCROW);
+        body.as_object_mut().unwrap().remove(missing);
+        let history = fold(&stored(vec![sign(1, None, Kind::Verified, body)]), &[]);
+        assert_eq!(history.amt, None, "{missing}");
+    }
+    let claimed = fold(&stored(vec![sign(1, None, Kind::Activated, verified(1, ESCROW))]), &[]);
+    assert_eq!(claimed.amt, None);
+}
+
+#[test]
+fn a_credential_that_is_not_here_is_told() {
+    let mut stored = stored(vec![sign(1, None, Kind::Verified, verified(1, ESCROW))]);
+    stored.escrow.clear();
+    let history = fold(&stored, &[]);
+    assert!(history.amt.is_some());
+    assert!(history.rejected[0].contains(ESCROW), "{:?}", history.rejected);
+}
+
+#[test]
+fn the_longest_chain_wins_then_the_more_complete() {
+    let root = sign(1, None, Kind::Observed, json!({}));
+    let left = sign(2, Some(&root), Kind::Escrowed, json!({"side": "left"}));
+    let right = sign(2, Some(&root), Kind::Verified, json!({"side": "right"}));
+    let history = fold(&stored(vec![root.clone(), left.clone(), right.clone()]), &[]);
+    assert_eq!((history.head, history.forked), (Some(right.id.clone()), true));
+    let longer = sign(3, Some(&left), Kind::Note, json!({}));
+    let history = fold(&stored(vec![root.clone(), left, right, longer.clone()]), &[]);
+    assert_eq!((history.head, history.forked), (Some(longer.id), true));
+    // A link along which `seq` does not grow does not count.
+    let backward = sign(1, Some(&root), Kind::Verified, json!({"side": "back"}));
+    let history = fold(&stored(vec![root, backward]), &[]);
+    assert!(history.forked);
+}
+
+#[test]
+fn generations_count_from_everywhere() {
+    let begin = JournalEntry::Begin {
+        run_id: "r".to_owned(),
+        generation: 7,
+        realm: "Digest:0".to_owned(),
+        escrow: ESCROW.to_owned(),
+    };
+    let escrowed =
+        |generation| sign(1, None, Kind::Escrowed, json!({"channel": "amt", "generation": generation}));
+    assert_eq!(fold(&stored(vec![]), &[]).amt_generation, 1);
+    assert_eq!(fold(&stored(vec![escrowed(5)]), &[]).amt_generation, 5);
+    let history = fold(&stored(vec![escrowed(5)]), &[begin]);
+    assert_eq!((history.amt_generation, history.open.map(|open| open.generation)), (7, Some(7)));
+    let forged = fold(&stored(vec![escrowed(u32::MAX)]), &[]);
+    assert_eq!(forged.amt_generation, 1, "a forged number must leave room for the next one");
+}
+
+#[test]
+fn highest_serial_and_newest_staging() {
+    let with_policy = |seq, serial: u64| {
+        let mut event = event("d1-x", seq, None, Kind::Observed, json!({}));
+        let sha256 = serial.to_string();
+        event.policy = Some(EventPolicy { sha256, serial, rule: None, trust: "unsigned".to_owned() });
+        event.sign(&signer(1)).unwrap()
+    };
+    let history = fold(&stored(vec![with_policy(1, 9), with_policy(2, 8)]), &[]);
+    assert_eq!(history.policy, Some((9, "9".to_owned())));
+    let body = |name: &str| json!({"original_sha256": "o", "result_sha256": name, "method": "soft-disable"});
+    let one = sign(1, None, Kind::Staged, body("one"));
+    let two = sign(2, Some(&one), Kind::Staged, body("two"));
+    assert_eq!(fold(&stored(vec![two, one]), &[]).staged.unwrap().result_sha256, "two");
+}
+
+proptest! {
+    /// Merging stores is set union: neither order nor repetition may matter.
+    #[test]
+    fn order_and_repetition_mean_nothing(
+        shape in prop::collection::vec((0_usize..9, 0_u8..6, 0_u32..4), 1..9),
+        order in prop::collection::vec(any::<prop::sample::Index>(), 0..24),
+    ) {
+        let mut events: Vec<SignedEvent> = Vec::new();
+        for (parent, kind, generation) in shape {
+            let prev = events.get(parent).cloned();
+            let seq = prev.as_ref().map_or(1, |prev| prev.event.seq + 1);
+            let (kind, body) = match kind {
+                0 => (Kind::Observed, json!({})),
+                1 => (Kind::Escrowed, json!({"channel": "amt", "generation": generation})),
+                2 | 3 => (Kind::Verified, verified(generation, ESCROW)),
+                4 => (Kind::Note, json!({"undone_generation": generation})),
+                _ => (Kind::Staged, json!({"original_sha256": "o", "result_sha256": "r", "method": generation.to_string()})),
+            };
+            events.push(sign(seq, prev.as_ref(), kind, body));
+        }
+        let expected = fold(&stored(events.clone()), &[]);
+        let mut mixed: Vec<SignedEvent> = order.iter().map(|index| index.get(&events).clone()).collect();
+        mixed.extend(events.into_iter().rev());
+        prop_assert_eq!(fold(&stored(mixed), &[]), expected);
+    }
+}

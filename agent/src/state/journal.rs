@@ -1,0 +1,270 @@
+//! The journal: what this machine's agent was about to do to the device, written down before it was done.
+//!
+//! It lies in `local/<id>/journal.jsonl` and never leaves the machine. It is the only witness by which a later run may
+//! take back a half-done change: what the journal does not show, others did (DESIGN promise 3). Each line is JSON
+//! with its own checksum and is fsynced before [`Journal::append`] returns.
+
+use std::fs::File;
+use std::io::Write;
+
+use oob_policy::OpenChange;
+use rustix::fs::{Mode, OFlags, open};
+use serde::{Deserialize, Serialize};
+
+use super::dir::{DirStore, Lock, local};
+use super::disk::{Disk, sync_file};
+use super::{StateError, sha256_hex};
+use crate::probe;
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "kebab-case")]
+pub enum JournalEntry {
+    /// A credential is escrowed and about to be set; `realm` is the device's DigestRealm just before.
+    Begin { run_id: String, generation: u32, realm: String, escrow: String },
+    /// The mutating call is about to be sent.
+    Sending { call: String },
+    /// It was answered; `ok` if the device said that it did it.
+    Sent { call: String, ok: bool },
+    /// The change was taken back, and the device was seen without it.
+    Undone { generation: u32 },
+    /// The change was proven and recorded.
+    Closed { generation: u32 },
+}
+
+/// The open journal of one device.
+pub struct Journal {
+    file: File,
+    shown: String,
+    path: std::path::PathBuf,
+    entries: Vec<JournalEntry>,
+}
+
+impl Journal {
+    /// Reads the journal without a lock and without repairing it: for `plan` and `verify`.
+    pub fn read(store: &DirStore, device_id: &str) -> Result<Vec<JournalEntry>, StateError> {
+        Ok(load(store.disk(), &journal_of(device_id)?)?.0)
+    }
+
+    /// Opens the journal for writing. The torn last line of a run that died is cut off.
+    ///
+    /// # Errors
+    /// [`StateError::Corrupt`] where any other line is damaged: then nothing can be concluded, and a person must look.
+    pub fn open(store: &DirStore, lock: &Lock) -> Result<Self, StateError> {
+        let disk = store.disk();
+        let shown = journal_of(lock.device_id())?;
+        let directory = local(lock.device_id())?;
+        disk.create_dirs(&directory)?;
+        let (entries, good_bytes, all_bytes) = load(disk, &shown)?;
+        let path = disk.path(&shown);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = open(&path, flags, Mode::RUSR | Mode::WUSR)
+            .map(File::from)
+            .map_err(|errno| StateError::io("opening", &path, errno))?;
+        if good_bytes < all_bytes {
+            file.set_len(good_bytes)
+                .map_err(|error| StateError::io("cutting the torn end of", &path, error))?;
+        }
+        sync_file(&file, &path, &shown)?;
+        disk.sync_dir(&directory)?;
+        Ok(Self { file, shown, path, entries })
+    }
+
+    /// Writes a line and waits until it is on disk.
+    ///
+    /// # Errors
+    /// Refuses to begin a change while an earlier one may be live on the device: that one is undone or closed first.
+    pub fn append(&mut self, entry: JournalEntry) -> Result<(), StateError> {
+        if let (JournalEntry::Begin { .. }, Some(open)) = (&entry, fold_open(&self.entries))
+            && open.call_sent
+        {
+            let what = format!("generation {} is not finished; undo or close it first", open.generation);
+            return Err(StateError::corrupt(&self.path, &what));
+        }
+        let line = encode(&entry).map_err(|error| StateError::io("encoding a line of", &self.path, error))?;
+        probe::before(format_args!("disk.append {}", self.shown));
+        self.file.write_all(&line).map_err(|error| StateError::io("writing", &self.path, error))?;
+        probe::after(format_args!("disk.append {}", self.shown));
+        sync_file(&self.file, &self.path, &self.shown)?;
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    pub fn entries(&self) -> &[JournalEntry] {
+        &self.entries
+    }
+}
+
+/// The change that was begun and neither undone nor closed. A call whose answer is not known, or was a refusal, still
+/// counts as sent: only the device can tell.
+pub fn fold_open(entries: &[JournalEntry]) -> Option<OpenChange> {
+    let mut open: Option<OpenChange> = None;
+    for entry in entries {
+        match entry {
+            JournalEntry::Begin { generation, realm, .. } => {
+                let call_sent = open.is_some_and(|earlier| earlier.call_sent);
+                open = Some(OpenChange { generation: *generation, realm: realm.clone(), call_sent });
+            }
+            JournalEntry::Sending { .. } | JournalEntry::Sent { .. } => {
+                if let Some(open) = &mut open {
+                    open.call_sent = true;
+                }
+            }
+            JournalEntry::Undone { generation } | JournalEntry::Closed { generation } => {
+                open = open.filter(|open| open.generation != *generation);
+            }
+        }
+    }
+    open
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    #[serde(flatten)]
+    entry: JournalEntry,
+    /// First 16 hex digits of the sha256 of the entry alone.
+    sum: String,
+}
+
+fn encode(entry: &JournalEntry) -> Result<Vec<u8>, serde_json::Error> {
+    let mut line = serde_json::to_vec(&Line { entry: entry.clone(), sum: checksum(entry)? })?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+fn decode(line: &[u8]) -> Option<JournalEntry> {
+    let Line { entry, sum } = serde_json::from_slice(line).ok()?;
+    (checksum(&entry).ok()? == sum).then_some(entry)
+}
+
+fn checksum(entry: &JournalEntry) -> Result<String, serde_json::Error> {
+    let mut sum = sha256_hex(&serde_json::to_vec(entry)?);
+    sum.truncate(16);
+    Ok(sum)
+}
+
+/// Entries, the number of bytes they take, and the number of bytes there are.
+fn load(disk: &Disk, shown: &str) -> Result<(Vec<JournalEntry>, u64, u64), StateError> {
+    let bytes = disk.read(shown, MAX_BYTES)?.unwrap_or_default();
+    let mut entries = Vec::new();
+    let mut good = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let entry = line.strip_suffix(b"\n").and_then(decode);
+        let is_last = good + line.len() == bytes.len();
+        match entry {
+            Some(entry) => entries.push(entry),
+            // Its fsync had not returned, so nothing that depends on it was done.
+            None if is_last => break,
+            None => {
+                let what = format!("line {} is damaged; look at the device by hand", entries.len() + 1);
+                return Err(StateError::corrupt(&disk.path(shown), &what));
+            }
+        }
+        good += line.len();
+    }
+    Ok((entries, good as u64, bytes.len() as u64))
+}
+
+fn journal_of(device_id: &str) -> Result<String, StateError> {
+    Ok(format!("{}/journal.jsonl", local(device_id)?))
+}
+
+/// A run writes some ten lines of 200 bytes; this is thousands of runs.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "d1-abcdefghijklmnopqrstuvwxyz";
+
+    fn begin(generation: u32) -> JournalEntry {
+        let realm = "Digest:0".to_owned();
+        JournalEntry::Begin { run_id: "r".to_owned(), generation, realm, escrow: "amt.1.0.age".to_owned() }
+    }
+    fn sending() -> JournalEntry {
+        JournalEntry::Sending { call: "Setup".to_owned() }
+    }
+    fn sent(ok: bool) -> JournalEntry {
+        JournalEntry::Sent { call: "Setup".to_owned(), ok }
+    }
+    use JournalEntry::{Closed, Undone};
+
+    #[test]
+    fn open_changes() {
+        let open = |generation, call_sent| Some((generation, call_sent));
+        let cases = [
+            (vec![], None),
+            (vec![sending()], None),
+            (vec![begin(1)], open(1, false)),
+            (vec![begin(1), sending()], open(1, true)),
+            (vec![begin(1), sending(), sent(false)], open(1, true)),
+            (vec![begin(1), sending(), sent(true), Closed { generation: 1 }], None),
+            (vec![begin(1), sending(), Undone { generation: 1 }], None),
+            (vec![begin(1), sending(), Undone { generation: 2 }], open(1, true)),
+            (vec![begin(1), begin(2)], open(2, false)),
+            (vec![begin(1), sending(), begin(2)], open(2, true)),
+            (vec![begin(1), sending(), Undone { generation: 1 }, begin(2)], open(2, false)),
+        ];
+        for (entries, expected) in cases {
+            let found = fold_open(&entries).map(|open| (open.generation, open.call_sent));
+            assert_eq!(found, expected, "{entries:?}");
+        }
+    }
+
+    fn opened(store: &DirStore) -> Result<Journal, StateError> {
+        Journal::open(store, &store.lock(ID).unwrap())
+    }
+
+    #[test]
+    fn keeps_its_lines_and_forgets_a_torn_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirStore::at(dir.path());
+        let path = store.disk().path(&journal_of(ID).unwrap());
+        let mut journal = opened(&store).unwrap();
+        journal.append(begin(1)).unwrap();
+        journal.append(sending()).unwrap();
+        drop(journal);
+        let whole = std::fs::read(&path).unwrap();
+        let first = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        for end in first..whole.len() {
+            std::fs::write(&path, &whole[..end]).unwrap();
+            assert_eq!(Journal::read(&store, ID).unwrap(), [begin(1)], "cut at {end}");
+            let mut journal = opened(&store).unwrap();
+            assert_eq!(journal.entries(), [begin(1)]);
+            journal.append(sending()).unwrap();
+            drop(journal);
+            assert_eq!(std::fs::read(&path).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn a_damaged_line_in_the_middle_stops_everything() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirStore::at(dir.path());
+        let path = store.disk().path(&journal_of(ID).unwrap());
+        let mut journal = opened(&store).unwrap();
+        journal.append(begin(1)).unwrap();
+        journal.append(sending()).unwrap();
+        drop(journal);
+        let text = std::fs::read_to_string(&path).unwrap();
+        for damaged in [text.replacen("\"generation\":1", "\"generation\":2", 1), format!("\n{text}")] {
+            assert_ne!(damaged, text);
+            std::fs::write(&path, damaged).unwrap();
+            assert!(matches!(opened(&store), Err(StateError::Corrupt { .. })));
+        }
+    }
+
+    #[test]
+    fn no_change_begins_over_one_that_may_be_live() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirStore::at(dir.path());
+        let mut journal = opened(&store).unwrap();
+        journal.append(begin(1)).unwrap();
+        journal.append(begin(2)).unwrap();
+        journal.append(sending()).unwrap();
+        assert!(journal.append(begin(3)).is_err());
+        journal.append(Undone { generation: 2 }).unwrap();
+        journal.append(begin(3)).unwrap();
+    }
+}
