@@ -7,6 +7,7 @@ pub mod carry_out;
 pub mod cli;
 pub mod commands;
 pub mod detect;
+pub mod error;
 pub mod escrow;
 pub mod firmware;
 pub mod identity;

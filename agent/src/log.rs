@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use tracing::Level;
 
 use crate::cli::{Log, LogFormat};
-use crate::report::text::escape_terminal;
+use crate::report::escape_terminal;
 
 /// Starts the log. Secrets have no text form, so no level can print one.
 pub fn start(log: &Log) {

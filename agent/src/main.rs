@@ -11,7 +11,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     log::start(&cli.log);
     // Before anything secret exists: no core dump, no ptrace by others of the same user.
-    secrets::harden();
+    if let Err(error) = secrets::harden() {
+        log::problem(&format!("keeping secrets out of core dumps: {error}; going on without"));
+    }
     let exit = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(commands::run(cli.command)),
         Err(error) => {

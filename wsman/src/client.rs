@@ -41,6 +41,15 @@ pub trait Transport {
     async fn post(&mut self, request: HttpRequest) -> Result<HttpResponse, Self::Error>;
 }
 
+/// So that one connection can serve one client after another.
+impl<T: Transport> Transport for &mut T {
+    type Error = T::Error;
+
+    async fn post(&mut self, request: HttpRequest) -> Result<HttpResponse, Self::Error> {
+        (**self).post(request).await
+    }
+}
+
 /// Who logs in.
 pub enum Login {
     /// User name and password, hashed for whatever realm the device names (and [`Client::expect_realm`] allows).

@@ -8,7 +8,8 @@ use oob_wsman::pthi::{
     Command, ControlMode, GetCodeVersions, GetControlMode, GetProvisioningState, GetUuid, ProvisioningState, PthiError,
 };
 
-use crate::detect::{PthiAnswer, Versions};
+use crate::detect::amt::{Failure, PthiAnswer, Versions};
+use crate::detect::may_have_pthi;
 use crate::machine::{Machine, Mei, MeiError};
 use crate::probe;
 
@@ -86,10 +87,13 @@ impl fmt::Display for Point {
 
 /// Asks what detection wants to know; changes nothing. None where the machine has no MEI at all.
 pub async fn ask(machine: &Machine) -> Option<PthiAnswer> {
+    if !may_have_pthi(machine) {
+        return None;
+    }
     let mut pthi = match Pthi::connect(machine).await {
         Ok(pthi) => pthi,
-        Err(Trouble::Mei(MeiError::NoDriver { .. })) => return None,
-        Err(trouble) => return Some(PthiAnswer::unreachable(&trouble.to_string())),
+        Err(Trouble::Mei(error)) => return Some(PthiAnswer::unreachable(&error)),
+        Err(Trouble::Pthi(_)) => return None,
     };
     let code_versions = pthi.ask(GetCodeVersions).await.map(|versions| Versions {
         amt: versions.amt().unwrap_or_default().to_owned(),
@@ -109,11 +113,18 @@ pub async fn ask(machine: &Machine) -> Option<PthiAnswer> {
         ControlMode::Other(other) => other,
     });
     let uuid = pthi.ask(GetUuid).await;
-    let text = |trouble: Trouble| trouble.to_string();
     Some(PthiAnswer {
-        code_versions: code_versions.map_err(text),
-        provisioning: provisioning.map_err(text),
-        control_mode: control_mode.map_err(text),
-        uuid: uuid.map_err(text),
+        code_versions: code_versions.map_err(failure),
+        provisioning: provisioning.map_err(failure),
+        control_mode: control_mode.map_err(failure),
+        uuid: uuid.map_err(failure),
     })
+}
+
+fn failure(trouble: Trouble) -> Failure {
+    match trouble {
+        Trouble::Pthi(PthiError::Status(status)) => Failure::Status(status.0),
+        Trouble::Mei(error @ MeiError::NoClient { .. }) => Failure::NoClient(error.to_string()),
+        other => Failure::Other(other.to_string()),
+    }
 }

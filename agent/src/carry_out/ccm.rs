@@ -3,13 +3,16 @@
 //! Whatever `Setup` answers, the device itself is asked afterwards: `Setup` is never sent twice, and no answer of it is
 //! believed alone. A change that cannot be proven is taken back, which client control mode allows without a password.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use oob_policy::{Exit, Outcome, Status, Step};
 use oob_wsman::pthi::{
     ControlMode, GetControlMode, GetLocalSystemAccount, GetProvisioningState, ProvisioningState, Unprovision,
 };
-use oob_wsman::{Credentials, Secret};
+use oob_wsman::Secret;
+use oob_wsman::client::{Login, probe_realm};
+use oob_wsman::digest::{Ha1, Realm};
 use serde_json::json;
 
 use super::amt::{Point, Pthi, Trouble};
@@ -17,11 +20,12 @@ use super::lme::{Lme, LmeError};
 use super::{Run, failed, outcome, with_evidence};
 use crate::escrow::{self, Plain};
 use crate::probe;
+use crate::error::chain_of;
 use crate::secrets::Password;
-use crate::state::{JournalEntry, Kind, OrgState, StateError};
+use crate::state::{JournalEntry, Kind, OrgState, StateError, fold_open, wall_time};
 
-type Client<'l, 'm> = oob_wsman::Client<&'l mut Lme<'m>>;
-type WsError = oob_wsman::Error<LmeError>;
+type Client<'l, 'm> = oob_wsman::client::Client<&'l mut Lme<'m>>;
+type WsError = oob_wsman::client::Error<LmeError>;
 
 /// AMT's one administrator.
 const ADMIN: &str = "admin";
@@ -73,7 +77,7 @@ impl From<LmeError> for Failure {
 
 impl From<WsError> for Failure {
     fn from(error: WsError) -> Self {
-        Self::unchanged("wsman", format!("speaking WS-Man to AMT: {error}"))
+        Self::unchanged("wsman", format!("speaking WS-Man to AMT: {}", described(&error)))
     }
 }
 
@@ -84,15 +88,12 @@ impl From<StateError> for Failure {
     }
 }
 
-/// An error with its sources, as one sentence.
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
+/// A WS-Man error with what lies below it, as one sentence.
+fn described(error: &WsError) -> String {
+    match error {
+        WsError::OutcomeUnknown { cause, .. } => format!("{error} ({})", chain_of(cause.as_ref())),
+        other => chain_of(other),
     }
-    text
 }
 
 pub(super) async fn set_up(run: &mut Run<'_>, step: &Step) -> Outcome {
@@ -120,10 +121,9 @@ async fn activate(run: &mut Run<'_>, step: &Step) -> Result<Outcome, Failure> {
 
     run.progress.begin("amt: logging in locally");
     let mut lme = Lme::connect(machine).await?;
-    let mut local = Client::new(&mut lme, Credentials::new(account.user, account.password), cnonce);
-    let general = local.get_general_settings().await?;
-    let realm = general.digest_realm.unwrap_or_default();
-    require_client_mode_allowed(&mut local, &realm).await?;
+    let login = Login::Password { user: account.user, password: account.password };
+    let mut local = Client::new(&mut lme, login, cnonce);
+    let realm = require_client_mode_allowed(&mut local).await?;
     run.progress.end("done");
 
     run.progress.begin("amt: escrowing a new admin password");
@@ -132,10 +132,9 @@ async fn activate(run: &mut Run<'_>, step: &Step) -> Result<Outcome, Failure> {
 
     run.progress.begin("amt: activating client control mode");
     run.journal.append(JournalEntry::Sending { call: SETUP.into() })?;
-    let credentials = Credentials::new(ADMIN.to_owned(), Secret::new(password.expose().to_owned()));
     let point = Point { kind: "mutating", what: SETUP };
     probe::before(&point);
-    let answer = local.setup(&credentials.ha1(&realm)).await;
+    let answer = local.setup(&ha1(&realm, &password)).await;
     probe::after(&point);
     // From here on the journal is best effort: it already says that the call was sent.
     let _ = run.journal.append(JournalEntry::Sent { call: SETUP.into(), ok: answer.is_ok() });
@@ -144,7 +143,7 @@ async fn activate(run: &mut Run<'_>, step: &Step) -> Result<Outcome, Failure> {
         Mode::Client => {}
         Mode::None => {
             run.journal.append(JournalEntry::Undone { generation })?;
-            let why = answer.err().map_or_else(|| "it answered success".into(), |error| error.to_string());
+            let why = answer.err().map_or_else(|| "it answered success".into(), |error| described(&error));
             return Err(Failure::unchanged(
                 "setup-refused",
                 format!("activating client control mode: {why}; AMT is still unprovisioned, so nothing changed"),
@@ -153,12 +152,12 @@ async fn activate(run: &mut Run<'_>, step: &Step) -> Result<Outcome, Failure> {
     }
     run.progress.end("done");
 
-    let proof = prove(run, &mut lme, &credentials, &realm).await;
+    let proof = prove(run, &mut lme, &password, &realm).await;
     if let Err(failure) = proof {
         run.progress.end("failed");
         return Err(take_back(run, &mut pthi, generation, failure).await);
     }
-    record_proof(run, step, &realm, generation, &file)
+    record_proof(run, step, realm.as_str(), generation, &file)
 }
 
 /// Precondition, read again just before anything is changed.
@@ -174,14 +173,17 @@ async fn require_unprovisioned(pthi: &mut Pthi<'_>) -> Result<(), Failure> {
     ))
 }
 
-async fn require_client_mode_allowed(local: &mut Client<'_, '_>, realm: &str) -> Result<(), Failure> {
-    if local.realm() != Some(realm) {
+/// The device's realm, once its own word for it and its login agree and its setup service permits the mode.
+async fn require_client_mode_allowed(local: &mut Client<'_, '_>) -> Result<Realm, Failure> {
+    let general = local.get_general_settings().await?;
+    let named = general.digest_realm.as_deref().and_then(Realm::new);
+    let Some(realm) = named.filter(|named| local.realm() == Some(named)) else {
         return Err(Failure::unchanged(
             "realm-mismatch",
             "AMT's login realm is not the DigestRealm of its general settings; a password made for one would not work \
              for the other",
         ));
-    }
+    };
     let service = local.get_host_based_setup_service().await?;
     if service.current_control_mode.unwrap_or(0) != 0 {
         return Err(Failure::unchanged("state-changed", "AMT's host based setup service says it is set up already"));
@@ -196,15 +198,13 @@ async fn require_client_mode_allowed(local: &mut Client<'_, '_>, realm: &str) ->
             ),
         });
     }
-    Ok(())
+    Ok(realm)
 }
 
 /// Makes the password and sees it sealed and durable. No device has heard of it before this returns.
-fn escrow(run: &mut Run<'_>, realm: &str) -> Result<(Password, u32, String), Failure> {
+fn escrow(run: &mut Run<'_>, realm: &Realm) -> Result<(Password, u32, String), Failure> {
     // The device was just seen unprovisioned, so what an earlier run sent did not stay.
-    if let Some(open) = run.history.open.as_ref().filter(|open| open.call_sent)
-        && run.journal.open_change().is_some()
-    {
+    if let Some(open) = fold_open(run.journal.entries()) {
         run.journal.append(JournalEntry::Undone { generation: open.generation })?;
     }
     let generation = run.history.amt_generation + 1;
@@ -212,36 +212,37 @@ fn escrow(run: &mut Run<'_>, realm: &str) -> Result<(Password, u32, String), Fai
     let password = Password::generate_for_amt()
         .map_err(|error| refuse("no-random-bytes", format!("making a password: {error}; the device was not touched")))?;
     let ids = run.chain.run().clone();
-    let recipients: Vec<String> = run.policy.recipients().iter().map(|recipient| recipient.key.clone()).collect();
+    let recipients: Vec<String> = run.policy.recipients.iter().map(|recipient| recipient.key.clone()).collect();
     let plain = Plain {
         device_id: &ids.device_id,
         aliases: &run.aliases,
         channel: "amt",
         generation,
         run_id: &ids.run_id,
-        created: &crate::state::wall_time(),
+        created: &wall_time(),
         username: ADMIN,
         password: &password,
-        endpoint: "16992 http digest",
+        endpoint: "16992/http-digest",
         policy_sha256: &run.policy.sha256,
         notes: "log in as admin with HTTP digest; client control mode can be undone over MEI without it",
     };
     let sealed = escrow::seal(&plain, &recipients)
         .map_err(|error| refuse("escrow-not-sealed", format!("sealing the password: {error}; the device was not touched")))?;
     run.store.put_escrow(&ids.device_id, &sealed)?;
-    let fingerprints: Vec<String> = recipients.iter().map(|key| escrow::fingerprint(key)).collect();
+    let file = sealed.name.to_string();
+    let labels: Vec<String> = run.policy.recipients.iter().map(oob_policy::Recipient::label).collect();
     let body = json!({
-        "channel": "amt", "generation": generation, "realm": realm,
-        "escrow": sealed.file_name, "sha256": sealed.sha256_hex, "recipients": fingerprints,
+        "channel": "amt", "generation": generation, "realm": realm.as_str(),
+        "escrow": file, "sha256": sealed.sha256, "recipients": labels,
     });
     run.chain.record(run.store, Kind::Escrowed, body)?;
     run.journal.append(JournalEntry::Begin {
         run_id: ids.run_id,
         generation,
-        realm: realm.to_owned(),
-        escrow: sealed.file_name.clone(),
+        realm: realm.as_str().to_owned(),
+        escrow: file.clone(),
     })?;
-    Ok((password, generation, sealed.file_name))
+    Ok((password, generation, file))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -251,7 +252,7 @@ enum Mode {
 }
 
 /// What the device is, asked until it shows the change or, after a refusal, until it answers at all.
-async fn mode_after_setup(pthi: &mut Pthi<'_>, run: &Run<'_>, accepted: bool) -> Result<Mode, Failure> {
+async fn mode_after_setup<'a>(pthi: &mut Pthi<'a>, run: &Run<'a>, accepted: bool) -> Result<Mode, Failure> {
     let mut left = SHOWS;
     loop {
         let seen = match pthi.ask(GetControlMode).await {
@@ -287,14 +288,15 @@ async fn mode_after_setup(pthi: &mut Pthi<'_>, run: &Run<'_>, accepted: bool) ->
 }
 
 /// A login over a new channel with a fresh nonce works with the new password, and fails with another.
-async fn prove<'a>(run: &mut Run<'a>, lme: &mut Lme<'a>, credentials: &Credentials, realm: &str) -> Result<(), Failure> {
+async fn prove<'a>(run: &mut Run<'a>, lme: &mut Lme<'a>, password: &Password, realm: &Realm) -> Result<(), Failure> {
     run.progress.begin("amt: logging in with the new password");
     let mut second_try = true;
     loop {
         lme.start_over().await;
-        let mut admin = Client::new(&mut *lme, credentials.clone(), cnonce).expecting(realm);
+        let login = Login::Ha1(ha1(realm, password));
+        let mut admin = Client::new(&mut *lme, login, cnonce).expect_realm(realm.clone());
         match admin.get_general_settings().await {
-            Ok(general) if general.digest_realm.as_deref() == Some(realm) => break,
+            Ok(general) if general.digest_realm.as_deref() == Some(realm.as_str()) => break,
             Ok(_) => return Err(Failure::unchanged("realm-mismatch", "AMT's realm changed during activation")),
             Err(_) if second_try => {
                 second_try = false;
@@ -313,8 +315,8 @@ async fn prove<'a>(run: &mut Run<'a>, lme: &mut Lme<'a>, credentials: &Credentia
     lme.start_over().await;
     let wrong = Password::generate_for_amt()
         .map_err(|error| Failure::unchanged("no-random-bytes", format!("making a wrong password: {error}")))?;
-    let wrong = Credentials::new(ADMIN.to_owned(), Secret::new(wrong.expose().to_owned()));
-    let mut stranger = Client::new(&mut *lme, wrong, cnonce).expecting(realm);
+    let login = Login::Ha1(ha1(realm, &wrong));
+    let mut stranger = Client::new(&mut *lme, login, cnonce).expect_realm(realm.clone());
     match stranger.get_general_settings().await {
         Err(WsError::Unauthorized { .. }) => {}
         Ok(_) => {
@@ -330,7 +332,7 @@ async fn prove<'a>(run: &mut Run<'a>, lme: &mut Lme<'a>, credentials: &Credentia
 }
 
 /// Undoes a change that could not be proven, so that no half-set machine is left behind.
-async fn take_back(run: &mut Run<'_>, pthi: &mut Pthi<'_>, generation: u32, failure: Failure) -> Failure {
+async fn take_back<'a>(run: &mut Run<'a>, pthi: &mut Pthi<'a>, generation: u32, failure: Failure) -> Failure {
     run.progress.begin("amt: taking the unproven change back");
     match unprovision(run, pthi, generation).await {
         Ok(()) => {
@@ -345,7 +347,7 @@ async fn take_back(run: &mut Run<'_>, pthi: &mut Pthi<'_>, generation: u32, fail
 }
 
 /// PTHI `Unprovision`, once, and then the device is watched until it shows it.
-async fn unprovision(run: &mut Run<'_>, pthi: &mut Pthi<'_>, generation: u32) -> Result<(), Failure> {
+async fn unprovision<'a>(run: &mut Run<'a>, pthi: &mut Pthi<'a>, generation: u32) -> Result<(), Failure> {
     let asked = pthi.ask(Unprovision).await;
     let mut left = SHOWS;
     loop {
@@ -428,8 +430,8 @@ async fn undo_ours(run: &mut Run<'_>, generation: u32) -> Result<(), Failure> {
     // The journal names the realm that the device had; another one means that others set it up since.
     let ours = run.history.open.as_ref().map(|open| open.realm.clone()).unwrap_or_default();
     let mut lme = Lme::connect(run.machine).await?;
-    let realm = oob_wsman::probe_realm(&mut lme).await?;
-    if realm != ours {
+    let realm = probe_realm(&mut lme).await?.realm;
+    if realm.as_str() != ours {
         return Err(Failure {
             exit: Exit::Impossible,
             cause: "provisioned-by-others",
@@ -447,12 +449,12 @@ pub(super) async fn confirm(run: &mut Run<'_>, step: &Step, realm: &str, last_pr
     run.progress.begin("amt: seeing that it is still the one we proved");
     let seen = async {
         let mut lme = Lme::connect(run.machine).await?;
-        Ok::<_, Failure>(oob_wsman::probe_realm(&mut lme).await?)
+        Ok::<_, Failure>(probe_realm(&mut lme).await?.realm)
     }
     .await;
     run.progress.end(if seen.is_ok() { "done" } else { "failed" });
     match seen {
-        Ok(seen) if seen == realm => with_evidence(
+        Ok(seen) if seen.as_str() == realm => with_evidence(
             outcome(step, Status::AlreadySo, "AMT is as we left it: the same login realm answers"),
             [("realm", realm.into()), ("event", last_proof.into()), ("proof", "realm".into())],
         ),
@@ -464,19 +466,23 @@ pub(super) async fn confirm(run: &mut Run<'_>, step: &Step, realm: &str, last_pr
                 "AMT answers with another login realm than the one we proved: it was provisioned again by others; \
                  nothing was touched",
             ),
-            [("realm", seen.into()), ("expected", realm.into()), ("event", last_proof.into())],
+            [("realm", seen.as_str().into()), ("expected", realm.into()), ("event", last_proof.into())],
         ),
         Err(failure) => failure.outcome(step),
     }
 }
 
-/// Client nonces of the digest login: 16 hex digits, never used twice.
-fn cnonce() -> String {
-    let mut bytes = [0; 8];
+fn ha1(realm: &Realm, password: &Password) -> Ha1 {
+    Ha1::new(ADMIN, realm, &Secret::new(password.expose().to_owned()))
+}
+
+/// Client nonces of the digest login.
+fn cnonce() -> [u8; 16] {
+    let mut bytes = [0; 16];
     // Without random bytes a counter still never repeats within a run; the server's nonce carries the security.
     if getrandom::fill(&mut bytes).is_err() {
-        static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-        bytes = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_be_bytes();
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        bytes = u128::from(COUNT.fetch_add(1, Ordering::Relaxed)).to_be_bytes();
     }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
 }

@@ -13,7 +13,8 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use oob_wsman::apf::{ApfError, CLEARTEXT_PORT, ChannelId, Event, OpenFailure, Session};
 use oob_wsman::http::{HttpRequest, HttpResponse};
-use oob_wsman::{Transport, mei_clients};
+use oob_wsman::client::Transport;
+use oob_wsman::mei_clients;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
 
@@ -34,7 +35,7 @@ const ANSWER: Duration = Duration::from_secs(60);
 const CLOSING: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
-pub enum LmeError {
+pub(super) enum LmeError {
     #[error("{0}")]
     Mei(#[from] MeiError),
     #[error("speaking APF to AMT: {0}")]
@@ -52,7 +53,7 @@ pub enum LmeError {
 }
 
 /// A connection to the LME client with at most one HTTP connection over it.
-pub struct Lme<'m> {
+pub(super) struct Lme<'m> {
     machine: &'m Machine,
     pump: Pump,
     http: Option<Http>,
@@ -76,9 +77,9 @@ impl<'m> Lme<'m> {
     ///
     /// # Errors
     /// [`LmeError`]; `Mei(Busy)` usually means that an LMS daemon owns the client.
-    pub async fn connect(machine: &'m Machine) -> Result<Self, LmeError> {
+    pub(super) async fn connect(machine: &'m Machine) -> Result<Self, LmeError> {
         let mei = connect(machine, "lme", mei_clients::LME.guid).await?;
-        let session = Session::new(mei.max_msg_length());
+        let session = Session::new(mei.max_msg_length);
         let mut pump = Pump { mei, session };
         pump.session.start();
         let waited = machine.deadline(HANDSHAKE);
@@ -87,7 +88,7 @@ impl<'m> Lme<'m> {
     }
 
     /// Gives up the channel, so that the next request goes over a new one with a new login.
-    pub async fn start_over(&mut self) {
+    pub(super) async fn start_over(&mut self) {
         if let Some(http) = self.http.take() {
             self.pump.session.close(http.channel);
             // AMT has 8 slots; a peer that never answers the close costs one of them, not the run.
@@ -248,11 +249,11 @@ impl Pump {
 
 async fn ask(sender: &mut SendRequest<Full<Bytes>>, request: HttpRequest) -> Result<HttpResponse, LmeError> {
     let http = |error: &dyn std::fmt::Display| LmeError::Http(error.to_string());
-    let mut builder = hyper::Request::post(request.path.as_str());
+    let mut builder = hyper::Request::post(request.path);
     for (name, value) in &request.headers {
-        builder = builder.header(name.as_str(), value.as_str());
+        builder = builder.header(*name, value.as_str());
     }
-    let whole = builder.body(Full::new(Bytes::from(request.body))).map_err(|error| http(&error))?;
+    let whole = builder.body(Full::new(Bytes::from_owner(request.body))).map_err(|error| http(&error))?;
     sender.ready().await.map_err(|error| http(&error))?;
     let answer: hyper::Response<Incoming> = sender.send_request(whole).await.map_err(|error| http(&error))?;
     let (parts, body) = answer.into_parts();

@@ -1,5 +1,7 @@
 //! The one place that runs steps. A step that fails ends the run; what follows it is skipped and said so.
 
+use std::collections::BTreeMap;
+
 use oob_policy::{Exit, History, Outcome, Plan, Policy, Status, Step, StepKind, Value};
 
 use crate::firmware::Image;
@@ -22,7 +24,7 @@ pub struct Run<'a> {
     pub journal: &'a mut Journal,
     pub image: Option<&'a Image>,
     /// What else names this device, sealed beside a credential so that a lost index is no lost machine.
-    pub aliases: Vec<String>,
+    pub aliases: BTreeMap<String, String>,
     pub progress: Progress,
 }
 
@@ -60,7 +62,7 @@ fn outcome(step: &Step, status: Status, text: impl Into<String>) -> Outcome {
         exit: Exit::Satisfied,
         cause: None,
         text: text.into(),
-        evidence: std::collections::BTreeMap::new(),
+        evidence: BTreeMap::new(),
     }
 }
 

@@ -66,5 +66,5 @@ fn write(run: &mut Run<'_>, staging: &crate::firmware::Staging) -> Result<(Strin
         });
         run.chain.record(run.store, Kind::Staged, body)?;
     }
-    Ok((run.store.staged_dir(&device_id, name).display().to_string(), fresh || !known))
+    Ok((run.store.staged_dir(&device_id, name)?.display().to_string(), fresh || !known))
 }

@@ -3,10 +3,11 @@
 //! Nothing is written before the policy, the machine and `--out` are known to be good, and nothing is changed on the
 //! machine before the plan is made.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use oob_policy::{
-    Action, Assessment, Context, Detection, Exit, Format, History, Outcome, Plan, Policy, PolicyTrust, Report, RootKind,
+    Assessment, Context, Detection, Exit, Format, History, Outcome, Plan, Policy, PolicyTrust, Report, RootKind,
     StepKind, assess, decide, refusal_outcomes,
 };
 use serde_json::{Value, json};
@@ -18,8 +19,9 @@ use super::policy::read_policy;
 use super::{Stop, print, print_json};
 use crate::carry_out::{Run, carry_out};
 use crate::cli::Apply;
+use crate::error::chain_of;
 use crate::firmware::Image;
-use crate::identity;
+use crate::{detect, identity};
 use crate::log::Progress;
 use crate::machine::Machine;
 use crate::report;
@@ -56,7 +58,7 @@ pub(super) async fn plan(arguments: &Apply) -> Result<Exit, Stop> {
         None => History::default(),
     };
     let plan = decide(&inputs.policy, &inputs.detection, &history, &inputs.context);
-    if arguments.json { print_json(&plan) } else { print(&report::text::plan_text(&plan)) }?;
+    if arguments.json { print_json(&plan) } else { print(&report::plan_text(&plan)) }?;
     Ok(Exit::worst(plan.steps.iter().map(|step| match &step.what {
         StepKind::Refuse { exit, .. } => *exit,
         StepKind::ReportOnly { .. } => Exit::Impossible,
@@ -169,7 +171,7 @@ async fn run(arguments: &Apply) -> Result<Exit, Stop> {
             chain: &mut chain,
             journal: &mut journal,
             image: image.as_ref(),
-            aliases: identity::aliases(machine),
+            aliases: aliases(machine),
             progress: Progress::new(steps_shown(&plan)),
         };
         carry_out(&mut run, &plan).await
@@ -223,20 +225,26 @@ fn write(store: &DirStore, chain: &mut Chain, policy: &Policy, report: &Report) 
     chain.record(store, Kind::Observed, body)?;
     let mut paths = Vec::new();
     for format in &policy.formats {
-        let (ending, bytes) = match format {
-            Format::Json => ("json", report::json::render(report)),
-            Format::Html => ("html", report::html::render(report)),
+        let (ending, text) = match format {
+            Format::Json => ("json", report::json(report).map_err(|error| unrendered(&error))?),
+            Format::Html => ("html", report::html(report).map_err(|error| unrendered(&error))?),
         };
         let name = format!("{}.{ending}", report.run_id);
-        store.put_report(&report.device_id, &name, &bytes)?;
-        paths.push(store.report_path(&report.device_id, &name));
+        store.put_report(&report.device_id, &name, text.as_bytes())?;
+        paths.push(store.report_path(&report.device_id, &name)?);
     }
     Ok(paths)
 }
 
+fn unrendered(error: &dyn std::error::Error) -> StateError {
+    let source = std::io::Error::other(error.to_string());
+    StateError::Io { doing: "rendering", path: "reports".into(), source }
+}
+
 fn print_result(arguments: &Apply, report: &Report, pages: &[PathBuf]) -> Result<(), Stop> {
     if !arguments.json {
-        return print(&report::text::summary(report, pages));
+        let place = pages.last().map_or_else(|| "(not written)".to_owned(), |page| page.display().to_string());
+        return print(&report::summary(report, &place));
     }
     let result: Value = json!({
         "schema": "oob-result/1", "exit_code": report.exit.code(), "reason": report.reason, "changed": report.changed,
@@ -268,13 +276,18 @@ fn steps_shown(plan: &Plan) -> usize {
     plan.steps.iter().map(|step| lines(&step.what)).sum()
 }
 
+/// What else names this device, as the sealed file holds it.
+fn aliases(machine: &Machine) -> BTreeMap<String, String> {
+    detect::identity(machine).aliases.into_iter().map(|(kind, values)| (kind, values.join(" "))).collect()
+}
+
 /// The id of a machine that has nothing to tell it by: a seed kept in `--out`. Another directory that is not live is
 /// another machine, so its path takes part.
 fn weak_id(machine: &Machine, seed: &[u8; 32]) -> String {
     let mut value = crate::state::hex(seed);
     if machine.kind() != RootKind::Live {
         value.push('\0');
-        value.push_str(&machine.root().to_string_lossy());
+        value.push_str(&machine.path().to_string_lossy());
     }
     identity::device_id("seed", &value)
 }
@@ -286,14 +299,4 @@ fn unwritable(error: StateError) -> Stop {
 
 fn unreadable(error: StateError) -> Stop {
     Stop::new(Exit::EscrowNotDurable, "out-not-readable", format!("reading --out: {}", chain_of(&error)))
-}
-
-pub(crate) fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -11,7 +11,7 @@ use crate::{detect, report};
 pub(super) async fn detect(arguments: &Detect) -> Result<Exit, Stop> {
     let machine = open_machine(&arguments.root)?;
     let detection = look(&machine).await;
-    if arguments.json { print_json(&detection) } else { print(&report::text::facts_table(&detection)) }?;
+    if arguments.json { print_json(&detection) } else { print(&report::facts_table(&detection)) }?;
     Ok(Exit::Satisfied)
 }
 

@@ -76,7 +76,7 @@ pub(super) fn read_policy(file: &Path) -> Result<Policy, Stop> {
     let (policy, diagnostics) = Policy::parse(source, &shown, &sha256_hex(&bytes));
     show(&diagnostics, source, &shown);
     policy.ok_or_else(|| {
-        let errors = diagnostics.iter().filter(|diagnostic| diagnostic.level == DiagnosticLevel::Error).count();
+        let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == DiagnosticLevel::Error).count();
         let plural = if errors == 1 { "error" } else { "errors" };
         refuse("policy-malformed", format!("policy {shown} has {errors} {plural}; nothing was touched"))
     })

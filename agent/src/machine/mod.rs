@@ -4,6 +4,7 @@
 //! (DESIGN section 5): only the live root `/` gives host facts, device nodes and real ports; any other root gives
 //! what lies in its files and, where simulated, what answers on its sockets.
 
+mod clock;
 mod cpu;
 mod dmi;
 mod host;

@@ -90,7 +90,7 @@ impl Chain {
     }
 }
 
-fn wall_time() -> String {
+pub fn wall_time() -> String {
     OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_else(|_| "unknown".to_owned())
 }
 

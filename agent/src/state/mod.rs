@@ -17,10 +17,11 @@ mod jcs;
 mod journal;
 mod run_id;
 mod signer;
+mod staging;
 #[cfg(test)]
 mod testing;
 
-pub use chain::{Chain, Run};
+pub use chain::{Chain, Run, wall_time};
 pub use dir::{DirStore, Lock};
 pub use disk::{Disk, Entry, Written};
 pub use durability::{Durability, durability};

@@ -19,8 +19,7 @@ pub enum Error<E> {
     OutcomeUnknown {
         /// The method.
         method: &'static str,
-        /// What went wrong after sending.
-        #[source]
+        /// What went wrong after sending. No `source`: an error that holds itself has no end to its bounds.
         cause: Box<Error<E>>,
     },
     /// The login was rejected on a fresh nonce: wrong password, or the account is locked for a while.
