@@ -1,6 +1,8 @@
 //! Policy files, good and bad. Every file under `tests/bad` is named by what is wrong with it and stands beside the
 //! diagnostics it must get; `OOB_BLESS=1` writes them anew.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may panic
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

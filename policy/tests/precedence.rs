@@ -1,5 +1,7 @@
 //! Which rule wins, and how that is explained.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may panic
+
 mod case;
 
 use case::Case;

@@ -1,6 +1,8 @@
 //! Whatever a machine, its history and the circumstances are: `decide` and `assess` answer, always the same, and a plan
 //! that refuses does nothing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may panic
+
 mod case;
 
 use case::{Case, policy};
