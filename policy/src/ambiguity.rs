@@ -1,20 +1,30 @@
 //! Rules that cannot be told apart: an error of the file where that is provable, of the run otherwise. Never "first
 //! wins".
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::diagnostic::Findings;
 use crate::pattern::Overlap;
 use crate::policy::{Class, Rule, Wanted};
 
+/// A rule with the place of its id in the file.
+pub(crate) type Placed = (Rule, Range<usize>);
+
 /// Reports every pair of rules of the same class and priority that some machine provably matches both of.
-/// Each rule comes with the place of its id.
-pub(crate) fn refuse(rules: &[(Rule, Range<usize>)], findings: &mut Findings<'_>) {
-    for (at, (rule, place)) in rules.iter().enumerate() {
-        let rest = rules.iter().skip(at + 1);
-        for (other, other_place) in
-            rest.filter(|(other, _)| rank(other) == rank(rule) && ambiguous(rule, other))
-        {
+pub(crate) fn refuse(rules: &[Placed], findings: &mut Findings<'_>) {
+    let mut ranks: BTreeMap<(Class, i64), Vec<&Placed>> = BTreeMap::new();
+    for rule in rules {
+        ranks.entry(rank(&rule.0)).or_default().push(rule);
+    }
+    let pairs = ranks.values().flat_map(|rules| {
+        rules
+            .iter()
+            .enumerate()
+            .flat_map(|(at, rule)| rules.iter().skip(at + 1).map(move |other| (*rule, *other)))
+    });
+    for ((rule, place), (other, other_place)) in pairs {
+        if ambiguous(rule, other) {
             let also = findings.also(place.clone(), "the other rule");
             let other_line = findings.line(other_place.start);
             let message = format!(

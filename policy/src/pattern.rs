@@ -20,6 +20,8 @@ pub(crate) enum Overlap {
 pub(crate) struct Glob {
     pub(crate) text: String,
     parts: Vec<Part>,
+    /// The one text that it matches, if it has no wildcard; in its normal form.
+    literal: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +69,9 @@ impl Glob {
                 other => Part::Literal(other),
             });
         }
-        Ok(Self { text: text.to_owned(), parts })
+        let literal =
+            parts.iter().map(|part| if let Part::Literal(it) = part { Some(*it) } else { None }).collect();
+        Ok(Self { text: text.to_owned(), parts, literal })
     }
 
     pub(crate) fn matches(&self, found: &str) -> bool {
@@ -102,18 +106,14 @@ impl Glob {
     }
 
     pub(crate) fn overlap(&self, other: &Self) -> Overlap {
-        match (self.literal(), other.literal()) {
-            _ if self.parts == other.parts => Overlap::Proved,
-            (Some(_), Some(_)) => Overlap::Disjoint,
-            (Some(literal), None) if other.matches(&literal) => Overlap::Proved,
-            (None, Some(literal)) if self.matches(&literal) => Overlap::Proved,
+        match (&self.literal, &other.literal) {
+            (Some(one), Some(two)) if one == two => Overlap::Proved,
+            (Some(literal), None) if other.matches(literal) => Overlap::Proved,
+            (None, Some(literal)) if self.matches(literal) => Overlap::Proved,
+            (None, None) if self.parts == other.parts => Overlap::Proved,
             (None, None) => Overlap::Open,
             _ => Overlap::Disjoint,
         }
-    }
-
-    fn literal(&self) -> Option<String> {
-        self.parts.iter().map(|part| if let Part::Literal(it) = part { Some(*it) } else { None }).collect()
     }
 }
 
