@@ -1,0 +1,425 @@
+//! Hand-made peers for the simulator's own tests: raw bytes only, none of the simulator's code.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file is a crate and uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a peer that cannot go on fails its test")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use md5::{Digest, Md5};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, send,
+    socket_with, sockopt,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub const PTHI: &str = "2800f812b7b42d4baca846e0ff65814c";
+pub const LME: &str = "dba4336776047b4eb3afbcfc29bee7a7";
+pub const MHC: &str = "6f9ab70528467f4d899da91514cb32ab";
+pub const MKHI: &str = "15676a8ebc9a434088ef9e39c6f63e0f";
+pub const FWUPDATE: &str = "e8cd9d30b1cc62408f78600115a34327";
+
+pub fn bytes(hex: &str) -> Vec<u8> {
+    let hex: String = hex.split_whitespace().collect();
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub fn md5(text: &str) -> String {
+    hex(&Md5::digest(text))
+}
+
+/// A running simulator; it ends with this value, because its standard input does.
+pub struct Sim {
+    pub dir: PathBuf,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    _temp: TempDir,
+}
+
+impl Sim {
+    pub fn start(profile: &str, more: &[&str]) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("machine");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_oob-sim"))
+            .args(["machine", "--profile", profile, "--until-stdin-closes", "--trace", "--dir"])
+            .arg(&dir)
+            .args(more)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(temp.path().join("trace")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, format!("ready {}\n", dir.display()));
+        let stdin = child.stdin.take();
+        Self { dir, child, stdin, _temp: temp }
+    }
+
+    /// A desktop with AMT whose waiting times are a hundredth.
+    pub fn vpro(faults: &[&str]) -> Self {
+        let mut more = vec!["--time-scale", "0.01"];
+        more.extend(faults.iter().flat_map(|fault| ["--fault", fault]));
+        Self::start("vpro-desktop-amt16", &more)
+    }
+
+    pub fn state(&self) -> Value {
+        json(&self.dir.join("sim/state.json"))
+    }
+
+    pub fn count(&self, name: &str) -> u64 {
+        self.state()["counters"][name].as_u64().unwrap_or(0)
+    }
+
+    pub fn port(&self) -> u16 {
+        u16::try_from(json(&self.dir.join("ports.json"))["16992"].as_u64().unwrap()).unwrap()
+    }
+
+    /// Ends it and gives all that it wrote: its trace, and every file of the machine.
+    pub fn end(mut self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut found = Vec::new();
+        files(self._temp.path(), &mut found);
+        self.stdin = None;
+        assert!(self.child.wait().unwrap().success());
+        assert!(!self.dir.join("ports.json").exists(), "an ended machine says that it is ready");
+        let trace = self._temp.path().join("trace");
+        found.push((trace.clone(), fs::read(trace).unwrap()));
+        found
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        self.stdin = None;
+        let _ = self.child.wait();
+    }
+}
+
+pub fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn files(directory: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let (path, kind) = entry.map(|entry| (entry.path(), entry.file_type().unwrap())).unwrap();
+        if kind.is_dir() {
+            files(&path, found);
+        } else if kind.is_file() {
+            found.push((path.clone(), fs::read(&path).unwrap()));
+        }
+    }
+}
+
+/// One connection to `dev/mei0`.
+pub struct Mei(OwnedFd);
+
+impl Mei {
+    pub fn open(sim: &Path) -> Self {
+        // Closed on exec: a process that another test starts must not keep the connection open.
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        connect(&socket, &SocketAddrUnix::new(sim.join("dev/mei0")).unwrap()).unwrap();
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(Duration::from_secs(20))).unwrap();
+        Self(socket)
+    }
+
+    /// Opens and names the client: the connection, and what the connect answered.
+    pub fn connect(sim: &Path, guid: &str) -> (Self, Option<Vec<u8>>) {
+        let mei = Self::open(sim);
+        mei.send(&bytes(guid));
+        let answer = mei.receive();
+        (mei, answer)
+    }
+
+    pub fn connected(sim: &Sim, guid: &str) -> Self {
+        let (mei, answer) = Self::connect(&sim.dir, guid);
+        assert_eq!(answer.map(|answer| answer.len()), Some(16));
+        mei
+    }
+
+    pub fn send(&self, message: &[u8]) {
+        send(&self.0, message, SendFlags::NOSIGNAL).unwrap();
+    }
+
+    /// The next message; `None` when the other end has closed.
+    pub fn receive(&self) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 8192];
+        match recv(&self.0, buffer.as_mut_slice(), RecvFlags::empty()) {
+            Ok((_, 0)) | Err(rustix::io::Errno::CONNRESET) => None,
+            Ok((_, length)) => {
+                buffer.truncate(length);
+                Some(buffer)
+            }
+            Err(error) => panic!("receiving from MEI: {error}"),
+        }
+    }
+
+    pub fn ask(&self, message: &str) -> Option<Vec<u8>> {
+        self.send(&bytes(message));
+        self.receive()
+    }
+
+    /// No answer comes; waits a little real time, so use it sparingly.
+    pub fn is_silent(&self) -> bool {
+        sockopt::set_socket_timeout(&self.0, sockopt::Timeout::Recv, Some(Duration::from_millis(300)))
+            .unwrap();
+        let mut buffer = [0; 64];
+        matches!(recv(&self.0, &mut buffer, RecvFlags::empty()), Err(rustix::io::Errno::AGAIN))
+    }
+}
+
+/// The status word of a PTHI reply and what follows it.
+pub fn pthi(sim: &Sim, message: &str) -> (u32, Vec<u8>) {
+    let reply = Mei::connected(sim, PTHI).ask(message).unwrap();
+    assert_eq!(
+        usize::try_from(u32::from_le_bytes(reply[8..12].try_into().unwrap())).unwrap(),
+        reply.len() - 12
+    );
+    (u32::from_le_bytes(reply[12..16].try_into().unwrap()), reply[16..].to_vec())
+}
+
+pub const CONTROL_MODE: &str = "01 01 00 00 6b 00 00 04 00 00 00 00";
+pub const PROVISIONING_STATE: &str = "01 01 00 00 11 00 00 04 00 00 00 00";
+pub const UNPROVISION: &str = "01 01 00 00 10 00 00 04 04 00 00 00 00 00 00 00";
+pub const UUID: &str = "01 01 00 00 5c 00 00 04 00 00 00 00";
+
+/// The local system account's password.
+pub fn os_admin(sim: &Sim) -> String {
+    let (status, payload) = pthi(sim, &format!("01 01 00 00 67 00 00 04 28 00 00 00 {}", "00".repeat(40)));
+    assert_eq!((status, payload.len()), (0, 68));
+    let text = |field: &[u8]| String::from_utf8(field.split(|b| *b == 0).next().unwrap().to_vec()).unwrap();
+    assert_eq!(text(&payload[..33]), "$$OsAdmin");
+    text(&payload[33..66])
+}
+
+/// A way to AMT's web server that can be opened again and again.
+pub trait Door {
+    /// Sends a request over a new connection and gives all that comes until the other end closes.
+    fn exchange(&mut self, request: &[u8]) -> Vec<u8>;
+}
+
+pub struct Network(pub u16);
+
+impl Door for Network {
+    fn exchange(&mut self, request: &[u8]) -> Vec<u8> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.0)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut answer = Vec::new();
+        // A closed port may show at the write already.
+        if stream.write_all(request).is_ok() {
+            let _ = stream.read_to_end(&mut answer);
+        }
+        answer
+    }
+}
+
+/// An LME session after the handshake.
+pub struct Lme {
+    pub mei: Mei,
+    next: u32,
+}
+
+impl Lme {
+    pub fn open(sim: &Sim) -> Self {
+        Self::at(&sim.dir)
+    }
+
+    pub fn at(dir: &Path) -> Self {
+        let (mei, answer) = Mei::connect(dir, LME);
+        assert_eq!(answer.map(|answer| answer.len()), Some(16));
+        let greeting = mei.receive().unwrap();
+        assert_eq!((greeting.len(), &greeting[..9]), (93, bytes("c0 00000001 00000000").as_slice()));
+        mei.send(&bytes(&format!("c0 00000001 00000000 00000009 {}", "00".repeat(80))));
+        let pfwd = format!("00000012 {}", hex(b"pfwd@amt.intel.com"));
+        assert_eq!(mei.receive().unwrap(), bytes(&format!("05 {pfwd}")));
+        mei.send(&bytes(&format!("06 {pfwd}")));
+        for port in ["00004260", "0000026f"] {
+            let forward = mei.receive().unwrap();
+            let head = bytes(&format!("50 0000000d {} 01", hex(b"tcpip-forward")));
+            assert!(forward.starts_with(&head) && forward.ends_with(&bytes(port)), "{}", hex(&forward));
+            mei.send(&bytes(&format!("51 {port}")));
+        }
+        Self { mei, next: 40 }
+    }
+
+    /// Opens a channel with this window and gives the host's number and the answer.
+    pub fn open_channel(&mut self, window: u32, port: u32) -> (u32, Vec<u8>) {
+        self.next += 1;
+        self.mei.send(&bytes(&format!(
+            "5a 0000000f 666f727761726465642d7463706970 {:08x} {window:08x} ffffffff 00000003 3a3a31 {port:08x} \
+             00000003 3a3a31 0000007b",
+            self.next
+        )));
+        (self.next, self.mei.receive().unwrap())
+    }
+
+    /// Opens a channel that AMT confirms: the host's number, AMT's, and AMT's window.
+    pub fn channel(&mut self, window: u32) -> (u32, u32, u32) {
+        let (host, answer) = self.open_channel(window, 16992);
+        assert_eq!((answer.len(), &answer[..5]), (17, bytes(&format!("5b {host:08x}")).as_slice()));
+        let number = |at: usize| u32::from_be_bytes(answer[at..at + 4].try_into().unwrap());
+        (host, number(5), number(9))
+    }
+
+    pub fn send_data(&self, channel: u32, data: &[u8]) {
+        let mut message = bytes(&format!("5e {channel:08x} {:08x}", data.len()));
+        message.extend_from_slice(data);
+        self.mei.send(&message);
+    }
+}
+
+impl Door for Lme {
+    fn exchange(&mut self, request: &[u8]) -> Vec<u8> {
+        let (host, amt, mut window) = self.channel(1024);
+        let (mut answer, mut rest) = (Vec::new(), request);
+        loop {
+            let count = rest.len().min(usize::try_from(window).unwrap()).min(2000);
+            if count > 0 {
+                self.send_data(amt, &rest[..count]);
+                rest = &rest[count..];
+                window -= u32::try_from(count).unwrap();
+            }
+            let Some(message) = self.mei.receive() else { return answer };
+            let number = |at: usize| u32::from_be_bytes(message[at..at + 4].try_into().unwrap());
+            assert_eq!(number(1), host, "a message for another channel");
+            match message[0] {
+                0x5d => window += number(5),
+                0x5e => {
+                    answer.extend_from_slice(&message[9..]);
+                    self.mei.send(&bytes(&format!("5d {amt:08x} {:08x}", number(5))));
+                }
+                0x61 => {
+                    self.mei.send(&bytes(&format!("61 {amt:08x}")));
+                    return answer;
+                }
+                other => panic!("message {other:#x} while waiting for an answer"),
+            }
+        }
+    }
+}
+
+/// One answer, chunks joined.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn parse(wire: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(wire).into_owned();
+        let (head, mut rest) =
+            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP head in {text:?}"));
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let mut body = String::new();
+        if head.contains("Transfer-Encoding: chunked") {
+            while let Some((size, after)) = rest.split_once("\r\n") {
+                assert!(size.len() == 4 && size == size.to_uppercase(), "chunk size {size:?}");
+                let size = usize::from_str_radix(size, 16).unwrap();
+                body += &after[..size];
+                assert_eq!(&after[size..size + 2], "\r\n");
+                rest = &after[size + 2..];
+            }
+            assert_eq!(rest, "");
+        } else {
+            body += rest;
+        }
+        Self { status, head: head.to_owned(), body }
+    }
+
+    pub fn realm(&self) -> String {
+        self.head.split("realm=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    }
+
+    pub fn nonce(&self) -> String {
+        self.head.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    }
+}
+
+pub const GENERAL: &str = "http://intel.com/wbem/wscim/1/amt-schema/1/AMT_GeneralSettings";
+pub const SETUP: &str = "http://intel.com/wbem/wscim/1/ips-schema/1/IPS_HostBasedSetupService";
+pub const CONFIGURATION: &str = "http://intel.com/wbem/wscim/1/amt-schema/1/AMT_SetupAndConfigurationService";
+pub const GET: &str = "http://schemas.xmlsoap.org/ws/2004/09/transfer/Get";
+
+/// A request envelope in the prefixes of an independent client.
+pub fn envelope(action: &str, resource: &str, body: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><Envelope xmlns=\"http://www.w3.org/2003/05/soap-envelope\" \
+         xmlns:a=\"http://schemas.xmlsoap.org/ws/2004/08/addressing\" \
+         xmlns:w=\"http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd\"><Header><a:Action>{action}</a:Action>\
+         <a:To>/wsman</a:To><w:ResourceURI>{resource}</w:ResourceURI><a:MessageID>77</a:MessageID><a:ReplyTo>\
+         <a:Address>http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</a:Address></a:ReplyTo>\
+         <w:OperationTimeout>PT60S</w:OperationTimeout></Header><Body>{body}</Body></Envelope>"
+    )
+}
+
+pub fn setup_body(kind: &str, ha1: &str) -> String {
+    let fields = format!(
+        "<h:NetAdminPassEncryptionType>{kind}</h:NetAdminPassEncryptionType>\
+         <h:NetworkAdminPassword>{ha1}</h:NetworkAdminPassword>"
+    );
+    envelope(
+        &format!("{SETUP}/Setup"),
+        SETUP,
+        &format!("<h:Setup_INPUT xmlns:h=\"{SETUP}\">{fields}</h:Setup_INPUT>"),
+    )
+}
+
+/// A request as it goes over the wire, without or with a login.
+pub fn request(body: &str, authorization: Option<&str>) -> Vec<u8> {
+    let authorization = authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
+    format!(
+        "POST /wsman HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/soap+xml; charset=utf-8\r\n\
+         {authorization}Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// The login value for `POST /wsman`.
+pub fn login(user: &str, password: &str, realm: &str, nonce: &str, count: u32) -> String {
+    let ha1 = md5(&format!("{user}:{realm}:{password}"));
+    let response = md5(&format!("{ha1}:{nonce}:{count:08x}:abcdef:auth:{}", md5("POST:/wsman")));
+    format!(
+        "Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"/wsman\", qop=auth, \
+         nc={count:08x}, cnonce=\"abcdef\", response=\"{response}\""
+    )
+}
+
+/// A challenge, then the request with the login.
+pub fn post(door: &mut dyn Door, user: &str, password: &str, body: &str) -> Answer {
+    let challenge = Answer::parse(&door.exchange(&request(body, None)));
+    assert_eq!(challenge.status, 401, "{challenge:?}");
+    let authorization = login(user, password, &challenge.realm(), &challenge.nonce(), 1);
+    Answer::parse(&door.exchange(&request(body, Some(&authorization))))
+}
+
+/// Brings the machine into client control mode with this password, as its local account.
+pub fn activate(sim: &Sim, password: &str) -> String {
+    let os_admin = os_admin(sim);
+    let realm = sim.state()["realm"].as_str().unwrap().to_owned();
+    let ha1 = md5(&format!("admin:{realm}:{password}"));
+    let answer = post(&mut Lme::open(sim), "$$OsAdmin", &os_admin, &setup_body("2", &ha1));
+    assert!(answer.body.contains("ReturnValue>0<"), "{answer:?}");
+    ha1
+}
+
+/// Waits until something is so.
+pub fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !so() {
+        assert!(Instant::now() < end, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,207 @@
+//! What the WS-Man service accepts and refuses, and a foreign client.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test calls may fail it")]
+
+mod peer;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use peer::*;
+
+const PASSWORD: &str = "Correct-horse-1";
+
+fn provisioned() -> Sim {
+    let sim = Sim::vpro(&[]);
+    activate(&sim, PASSWORD);
+    sim
+}
+
+fn ask(sim: &Sim, body: &str) -> Answer {
+    post(&mut Network(sim.port()), "admin", PASSWORD, body)
+}
+
+#[test]
+fn enumerate_and_pull_give_the_instance_once() {
+    let sim = provisioned();
+    let verb = |name| format!("http://schemas.xmlsoap.org/ws/2004/09/enumeration/{name}");
+    let wsen = "xmlns=\"http://schemas.xmlsoap.org/ws/2004/09/enumeration\"";
+    let opened = ask(&sim, &envelope(&verb("Enumerate"), SETUP, &format!("<Enumerate {wsen}/>")));
+    let context =
+        opened.body.split("EnumerationContext>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let pull = format!("<Pull {wsen}><EnumerationContext>{context}</EnumerationContext></Pull>");
+    let pulled = ask(&sim, &envelope(&verb("Pull"), SETUP, &pull));
+    assert!(pulled.status == 200 && pulled.body.contains("<h:CurrentControlMode>1<"), "{pulled:?}");
+    assert!(pulled.body.contains("EndOfSequence"));
+    let again = ask(&sim, &envelope(&verb("Pull"), SETUP, &pull));
+    assert!(again.status == 400 && again.body.contains("g:InvalidEnumerationContext"), "{again:?}");
+}
+
+#[test]
+fn every_leaf_of_the_recorded_general_settings_is_there() {
+    let body = ask(&provisioned(), &envelope(GET, GENERAL, "")).body;
+    for leaf in [
+        "AMTNetworkEnabled",
+        "DDNSPeriodicUpdateInterval",
+        "DDNSTTL",
+        "DDNSUpdateByDHCPServerEnabled",
+        "DDNSUpdateEnabled",
+        "DHCPSyncRequiresHostname",
+        "DHCPv6ConfigurationTimeout",
+        "DigestRealm",
+        "DomainName",
+        "ElementName",
+        "HostName",
+        "HostOSFQDN",
+        "IdleWakeTimeout",
+        "InstanceID",
+        "NetworkInterfaceEnabled",
+        "PingResponseEnabled",
+        "PowerSource",
+        "PreferredAddressFamily",
+        "PresenceNotificationInterval",
+        "PrivacyLevel",
+        "RmcpPingResponseEnabled",
+        "SharedFQDN",
+        "ThunderboltDockEnabled",
+        "WsmanOnlyMode",
+    ] {
+        assert!(body.contains(&format!("<g:{leaf}>")), "{leaf} is missing");
+    }
+    roxmltree::Document::parse(&body).unwrap();
+}
+
+/// An independent client's requests, and the leaves of a recorded answer.
+#[test]
+fn the_corpus_s_requests_are_served_and_its_leaves_are_there() {
+    let Some(corpus) = std::env::var_os("OOB_CORPUS") else {
+        println!("skipped: the requests of data/wsman (OOB_CORPUS is not set)");
+        return;
+    };
+    let wsman = std::path::Path::new(&corpus).join("wsman");
+    let sim = provisioned();
+    let mut served = [0; 3];
+    for family in ["amt", "ips"] {
+        for entry in std::fs::read_dir(wsman.join("requests").join(family)).unwrap() {
+            let body = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+            let of_ours =
+                [GENERAL, SETUP, CONFIGURATION].iter().any(|class| body.contains(&format!("URI>{class}<")));
+            let kinds = ["transfer/Get<", "enumeration/Enumerate<", "IPS_HostBasedSetupService/Setup<"];
+            let Some(kind) = kinds.iter().position(|kind| of_ours && body.contains(kind)) else { continue };
+            let answer = ask(&sim, &body);
+            assert_eq!(answer.status, 200, "{body}\n{answer:?}");
+            // A machine that is set up refuses to be set up.
+            assert_eq!(answer.body.contains("Setup_OUTPUT><g:ReturnValue>2<"), kind == 2);
+            served[kind] += 1;
+        }
+    }
+    assert!(served.iter().all(|count| *count > 0), "the corpus is incomplete: {served:?}");
+    let leaves = |xml: &str| {
+        let document = roxmltree::Document::parse(xml).unwrap();
+        let class =
+            document.descendants().find(|node| node.has_tag_name((GENERAL, "AMT_GeneralSettings"))).unwrap();
+        class
+            .children()
+            .filter(|node| node.is_element())
+            .map(|n| n.tag_name().name().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let recorded = std::fs::read_to_string(wsman.join("responses/amt/general/get.xml")).unwrap();
+    assert_eq!(leaves(&ask(&sim, &envelope(GET, GENERAL, "")).body), leaves(&recorded));
+}
+
+#[test]
+fn what_is_wrong_with_a_request_is_a_fault_with_its_name() {
+    let sim = provisioned();
+    let good = envelope(GET, GENERAL, "");
+    let table = [
+        (good.replace("AMT_GeneralSettings", "AMT_NoSuchSettings"), "b:DestinationUnreachable"),
+        (good.replace("amt-schema/1/", "amt-schema/2/"), "b:DestinationUnreachable"),
+        (good.replace("transfer/Get", "transfer/Fetch"), "b:ActionNotSupported"),
+        (good.replace("transfer/Get", "transfer/Put"), "b:ActionNotSupported"),
+        (good.replace("<a:To>/wsman</a:To>", ""), "b:MessageInformationHeaderRequired"),
+        (good.replace("<a:MessageID>77</a:MessageID>", ""), "b:MessageInformationHeaderRequired"),
+        (good.replace("role/anonymous", "role/none"), "e:UnsupportedFeature"),
+        (good.replace("PT60S", "60"), "e:InvalidOptions"),
+        (
+            good.replace("</Header>", "<w:MaxEnvelopeSize>4096</w:MaxEnvelopeSize></Header>"),
+            "e:EncodingLimit",
+        ),
+        (
+            good.replace(
+                "</Header>",
+                "<x xmlns=\"y\" xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\" \
+                                    s:mustUnderstand=\"true\"/></Header>",
+            ),
+            "a:MustUnderstand",
+        ),
+        (
+            good.replace(
+                "</Header>",
+                "<w:SelectorSet><w:Selector Name=\"InstanceID\">Other</w:Selector>\
+                                    </w:SelectorSet></Header>",
+            ),
+            "e:InvalidSelectors",
+        ),
+        (good.replace("<Body></Body>", "<Body><x/></Body>"), "e:SchemaValidationError"),
+        (good.replace("2003/05/soap-envelope", "2001/12/soap-envelope"), "e:SchemaValidationError"),
+        (good.replace("</Envelope>", ""), "e:SchemaValidationError"),
+        (setup_body("2", "x").replace("xmlns:h=\"", "xmlns:h=\"urn:"), "e:SchemaValidationError"),
+        (
+            setup_body("2", "x").replace("NetAdminPassEncryptionType", "PassEncryptionType"),
+            "e:SchemaValidationError",
+        ),
+    ];
+    for (body, subcode) in table {
+        let answer = ask(&sim, &body);
+        assert!(
+            answer.status == 400 && answer.body.contains(&format!(":Value>{subcode}<")),
+            "{subcode}: {answer:?}"
+        );
+        roxmltree::Document::parse(&answer.body).unwrap();
+    }
+    let selected = good.replace(
+        "</Header>",
+        "<w:SelectorSet><w:Selector Name=\"InstanceID\">Intel(r) AMT: General Settings</w:Selector></w:SelectorSet>\
+         </Header>",
+    );
+    assert_eq!(ask(&sim, &selected).status, 200);
+}
+
+#[test]
+fn set_up_wants_the_right_kind_of_password() {
+    let sim = Sim::vpro(&[]);
+    let os_admin = os_admin(&sim);
+    let mut lme = Lme::open(&sim);
+    let upper = "ABCDEF0123456789ABCDEF0123456789";
+    for (kind, ha1) in [("1", upper.to_lowercase()), ("2", upper.to_owned()), ("2", "abc".to_owned())] {
+        let answer = post(&mut lme, "$$OsAdmin", &os_admin, &setup_body(kind, &ha1));
+        assert!(answer.body.contains("ReturnValue>3<"), "{answer:?}");
+    }
+    assert_eq!(sim.state()["provisioning_state"], 0);
+}
+
+#[test]
+fn curl_logs_in_from_outside() {
+    if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
+        println!("skipped: curl is not installed");
+        return;
+    }
+    let sim = provisioned();
+    let get = |password: &str| {
+        // The password goes over standard input: an argument could be read by anyone.
+        let mut curl = Command::new("curl")
+            .args(["--silent", "--digest", "--config", "-", "--write-out", "\n%{http_code}", "--data"])
+            .args([&envelope(GET, GENERAL, ""), "-H", "Content-Type: application/soap+xml"])
+            .arg(format!("http://127.0.0.1:{}/wsman", sim.port()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        writeln!(curl.stdin.take().unwrap(), "user = \"admin:{password}\"").unwrap();
+        String::from_utf8(curl.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let answer = get(PASSWORD);
+    assert!(answer.ends_with("\n200") && answer.contains("DigestRealm>Digest:"), "{answer}");
+    assert!(get("wrong").ends_with("\n401"));
+}
