@@ -208,7 +208,8 @@ impl<T: Transport> Client<T> {
             false => error,
         };
         let envelope = self.exchange(request).await.map_err(doubt)?;
-        check_return_value(envelope.body.as_ref(), resource, method).map_err(|error| doubt(error.into()))??;
+        check_return_value(envelope.body.as_ref(), resource, method)
+            .map_err(|error| doubt(error.into()))??;
         Ok(())
     }
 
@@ -309,7 +310,8 @@ async fn ask_for_challenge<T: Transport>(
     id: u64,
 ) -> Result<(Challenge, Option<String>), Error<T::Error>> {
     let request = Request::get(amt::GENERAL_SETTINGS);
-    let response = transport.post(HttpRequest::post(request.to_xml(id), None)).await.map_err(Error::Transport)?;
+    let response =
+        transport.post(HttpRequest::post(request.to_xml(id), None)).await.map_err(Error::Transport)?;
     if response.status != 401 {
         response.envelope()?; // a fault or an HTTP error says more than "no challenge"
         return Err(Error::Digest(DigestError::NoChallenge));

@@ -45,12 +45,17 @@ impl Fault {
     /// Reads a Fault element; what is missing stays empty.
     pub(crate) fn read(fault: &Element) -> Self {
         let code = fault.child(ns::SOAP, "Code");
-        let value = |of: Option<&Element>| of.and_then(|of| of.child(ns::SOAP, "Value")).map(|value| local(value.text()));
+        let value = |of: Option<&Element>| {
+            of.and_then(|of| of.child(ns::SOAP, "Value")).map(|value| local(value.text()))
+        };
         let subcode = value(code.and_then(|code| code.child(ns::SOAP, "Subcode")));
         let reason = fault.child(ns::SOAP, "Reason").and_then(|reason| reason.child(ns::SOAP, "Text"));
         let detail = fault.child(ns::SOAP, "Detail").map(|detail| {
             let texts = detail.leaves().into_iter().map(|leaf| leaf.1.trim()).filter(|text| !text.is_empty());
-            texts.chain(Some(detail.text().trim()).filter(|text| !text.is_empty())).collect::<Vec<_>>().join(" ")
+            texts
+                .chain(Some(detail.text().trim()).filter(|text| !text.is_empty()))
+                .collect::<Vec<_>>()
+                .join(" ")
         });
         Self {
             kind: FaultKind::of(subcode.as_deref().unwrap_or_default()),
@@ -68,7 +73,9 @@ impl FaultKind {
             "DestinationUnreachable" => Self::DestinationUnreachable,
             "AlreadyExists" => Self::AlreadyExists,
             "AccessDenied" => Self::AccessDenied,
-            "ActionNotSupported" | "InvalidResourceURI" | "NotSupported" | "UnsupportedFeature" => Self::Unsupported,
+            "ActionNotSupported" | "InvalidResourceURI" | "NotSupported" | "UnsupportedFeature" => {
+                Self::Unsupported
+            }
             "SchemaValidationError" => Self::SchemaValidation,
             "InvalidSelectors" => Self::InvalidSelectors,
             "InternalError" => Self::Internal,
@@ -85,7 +92,9 @@ impl std::fmt::Display for FaultKind {
             Self::AlreadyExists => "it exists already",
             Self::AccessDenied => "access denied to this account",
             Self::Unsupported => "not supported by this firmware",
-            Self::SchemaValidation => "the request does not fit this firmware's schema; report it with its version",
+            Self::SchemaValidation => {
+                "the request does not fit this firmware's schema; report it with its version"
+            }
             Self::InvalidSelectors => "the selectors name no instance",
             Self::Internal => "internal error",
             Self::TimedOut => "timed out",

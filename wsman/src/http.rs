@@ -53,7 +53,10 @@ impl HttpRequest {
 impl HttpResponse {
     /// The values of a header, whatever its case.
     pub fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.headers.iter().filter(move |header| header.0.eq_ignore_ascii_case(name)).map(|header| header.1.as_str())
+        self.headers
+            .iter()
+            .filter(move |header| header.0.eq_ignore_ascii_case(name))
+            .map(|header| header.1.as_str())
     }
 
     /// The firmware version in `Server: Intel(R) Active Management Technology <version>`, there without a login.

@@ -51,12 +51,20 @@ impl<'a> Request<'a> {
 
     /// Writes an instance. It must hold every writable property: start from what Get gave.
     pub fn put(resource: &'a str, properties: Vec<Param<'a>>) -> Self {
-        Self::transfer(resource, "Put", Body::Instance { name: class_of(resource).into(), params: properties })
+        Self::transfer(
+            resource,
+            "Put",
+            Body::Instance { name: class_of(resource).into(), params: properties },
+        )
     }
 
     /// Makes an instance.
     pub fn create(resource: &'a str, properties: Vec<Param<'a>>) -> Self {
-        Self::transfer(resource, "Create", Body::Instance { name: class_of(resource).into(), params: properties })
+        Self::transfer(
+            resource,
+            "Create",
+            Body::Instance { name: class_of(resource).into(), params: properties },
+        )
     }
 
     /// Removes the instance that the selectors name.
@@ -71,7 +79,11 @@ impl<'a> Request<'a> {
 
     /// Goes on listing; until the answer has EndOfSequence.
     pub fn pull(resource: &'a str, context: &'a str) -> Self {
-        Self::new(resource, format!("{}/Pull", ns::ENUMERATION).into(), Body::Pull { context: context.into() })
+        Self::new(
+            resource,
+            format!("{}/Pull", ns::ENUMERATION).into(),
+            Body::Pull { context: context.into() },
+        )
     }
 
     /// Calls a method.
@@ -185,7 +197,11 @@ impl<'a> Param<'a> {
 impl<'a> EndpointReference<'a> {
     /// The instance of a class that one selector names.
     pub fn new(resource: &'a str, selector: &'a str, value: impl Into<Cow<'a, str>>) -> Self {
-        Self { address: "/wsman".into(), resource: resource.into(), selectors: vec![(selector.into(), value.into())] }
+        Self {
+            address: "/wsman".into(),
+            resource: resource.into(),
+            selectors: vec![(selector.into(), value.into())],
+        }
     }
 }
 
@@ -217,6 +233,4 @@ const HEAD: &str = concat!(
     r#"xmlns:w="http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd" "#,
     r#"xmlns="http://www.w3.org/2003/05/soap-envelope"><Header>"#
 );
-const REPLY_TO: &str = concat!(
-    "<a:ReplyTo><a:Address>http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</a:Address></a:ReplyTo>"
-);
+const REPLY_TO: &str = "<a:ReplyTo><a:Address>http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</a:Address></a:ReplyTo>";

@@ -1,5 +1,7 @@
 //! The APF session against a scripted AMT: windows, order, slots, stale messages.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on panics
+
 use oob_wsman::apf::{ApfError, CLEARTEXT_PORT, ChannelId, Event, Message, OpenFailure, Session, TLS_PORT};
 use proptest::prelude::*;
 

@@ -1,5 +1,7 @@
 //! Digest: the RFCs' vectors, an independent implementation as oracle, and hostile challenges.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on panics
+
 use std::convert::TryFrom;
 
 use oob_wsman::{
@@ -54,18 +56,24 @@ fn the_header_is_these_bytes_and_the_count_grows() {
 
 #[test]
 fn challenges_as_firmware_and_others_write_them() {
-    let real = r#"Digest realm="Digest:F3EB554784E729164447A89F60B641C5", nonce="abc/+=",stale="false",qop="auth""#;
+    let real =
+        r#"Digest realm="Digest:F3EB554784E729164447A89F60B641C5", nonce="abc/+=",stale="false",qop="auth""#;
     let cases = [
         vec![real],
         vec![r#"DIGEST REALM=Digest:F3EB554784E729164447A89F60B641C5, Nonce=abc/+=, QOP=auth-int, auth"#],
         vec![r#"Digest realm="Digest:F3EB554784E729164447A89F60B641C5", qop=auth-int,auth, nonce="abc/+=""#],
-        vec![r#"Basic realm="x", Digest realm="Digest:F3EB554784E729164447A89F60B641C5",nonce="abc/+=",qop="auth""#],
+        vec![
+            r#"Basic realm="x", Digest realm="Digest:F3EB554784E729164447A89F60B641C5",nonce="abc/+=",qop="auth""#,
+        ],
         vec![r#"Basic realm="x""#, real],
         vec![r#"Digest realm="r", nonce="n", qop="auth", algorithm=SHA-256"#, real],
-        vec![r#"Negotiate abc==, Digest realm="Digest:F3EB554784E729164447A89F60B641C5",nonce="a\bc/+=",qop="auth""#],
+        vec![
+            r#"Negotiate abc==, Digest realm="Digest:F3EB554784E729164447A89F60B641C5",nonce="a\bc/+=",qop="auth""#,
+        ],
     ];
     for headers in cases {
-        let challenge = Challenge::parse(headers.clone()).unwrap_or_else(|error| panic!("{headers:?}: {error}"));
+        let challenge =
+            Challenge::parse(headers.clone()).unwrap_or_else(|error| panic!("{headers:?}: {error}"));
         assert_eq!(challenge.realm.as_str(), "Digest:F3EB554784E729164447A89F60B641C5", "{headers:?}");
         assert_eq!((challenge.nonce.as_str(), challenge.stale), ("abc/+=", false), "{headers:?}");
     }
@@ -79,7 +87,10 @@ fn what_cannot_be_answered_safely_is_refused_by_name() {
         (vec![], DigestError::NoChallenge),
         (vec![r#"Basic realm="x""#], DigestError::BasicOnly),
         (vec!["Negotiate"], DigestError::NoDigest),
-        (vec![r#"Digest realm="r", nonce="n", qop="auth", algorithm=MD5-sess"#], DigestError::UnsupportedAlgorithm),
+        (
+            vec![r#"Digest realm="r", nonce="n", qop="auth", algorithm=MD5-sess"#],
+            DigestError::UnsupportedAlgorithm,
+        ),
         (vec![r#"Digest realm="r", nonce="n", qop="auth-int""#], DigestError::UnsupportedQop),
         (vec![r#"Digest realm="r", nonce="n""#], DigestError::UnsupportedQop),
         (vec![r#"Digest realm="r", qop=auth"#], DigestError::Malformed),

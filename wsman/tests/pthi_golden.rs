@@ -3,6 +3,8 @@
 //! If a test here fails, do not change the test: revert your change. The bytes are the wire, the firmware will not
 //! follow us. Source: `reference/amt.md` 2.5.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on panics
+
 use oob_wsman::{mhc, pthi::*};
 use proptest::prelude::*;
 

@@ -13,7 +13,11 @@ pub const SETUP_AND_CONFIGURATION_SERVICE: &str =
 
 /// Takes AMT back to factory mode over the network; the way out of admin control mode. 1 is the mode others send.
 pub fn unprovision<'a>() -> Request<'a> {
-    Request::invoke(SETUP_AND_CONFIGURATION_SERVICE, "Unprovision", vec![Param::number("ProvisioningMode", 1)])
+    Request::invoke(
+        SETUP_AND_CONFIGURATION_SERVICE,
+        "Unprovision",
+        vec![Param::number("ProvisioningMode", 1)],
+    )
 }
 
 /// Ends provisioning. From AMT 19 on it is needed, and the firmware restarts its ports while answering: a lost answer

@@ -9,7 +9,8 @@ use crate::{
 };
 
 /// Resource URI of IPS_HostBasedSetupService.
-pub const HOST_BASED_SETUP_SERVICE: &str = "http://intel.com/wbem/wscim/1/ips-schema/1/IPS_HostBasedSetupService";
+pub const HOST_BASED_SETUP_SERVICE: &str =
+    "http://intel.com/wbem/wscim/1/ips-schema/1/IPS_HostBasedSetupService";
 
 /// Enters client control mode and makes `ha1` the password of `admin`. Type 2 is the digest HA1 as lower-case hex.
 /// One-shot: never resend it, read the control mode.

@@ -39,9 +39,12 @@ pub fn check_return_value(
     let class = resource.rsplit_once('/').map_or(resource, |(_, class)| class);
     match value.text().trim().parse() {
         Ok(0) => Ok(Ok(())),
-        Ok(code) => {
-            Ok(Err(ReturnValueError { class: class.to_owned(), method, code, meaning: meaning(class, method, code) }))
-        }
+        Ok(code) => Ok(Err(ReturnValueError {
+            class: class.to_owned(),
+            method,
+            code,
+            meaning: meaning(class, method, code),
+        })),
         Err(_) => Err(BodyError::Unreadable { class: "method output", property: "ReturnValue".to_owned() }),
     }
 }

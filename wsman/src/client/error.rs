@@ -23,7 +23,9 @@ pub enum Error<E> {
         cause: Box<Error<E>>,
     },
     /// The login was rejected on a fresh nonce: wrong password, or the account is locked for a while.
-    #[error("logging in: rejected ({rejections} in a row); wait some seconds, check the password, do not loop")]
+    #[error(
+        "logging in: rejected ({rejections} in a row); wait some seconds, check the password, do not loop"
+    )]
     Unauthorized {
         /// Rejections in a row with these credentials.
         rejections: u8,
@@ -32,7 +34,9 @@ pub enum Error<E> {
     #[error("logging in: not tried, two rejections already; a third would lock the account")]
     AttemptsExhausted,
     /// Another device, or the same one provisioned anew. No login was sent to it.
-    #[error("logging in: the device's realm is another one than expected; it was provisioned anew or is another device")]
+    #[error(
+        "logging in: the device's realm is another one than expected; it was provisioned anew or is another device"
+    )]
     RealmMismatch {
         /// Expected.
         expected: Realm,

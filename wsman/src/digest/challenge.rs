@@ -46,7 +46,9 @@ pub enum DigestError {
     #[error("reading login challenge: the device sent none")]
     NoChallenge,
     /// Only Basic: it would send the password itself, so it is refused.
-    #[error("reading login challenge: only Basic is offered, which would send the password in clear; refused")]
+    #[error(
+        "reading login challenge: only Basic is offered, which would send the password in clear; refused"
+    )]
     BasicOnly,
     /// Schemes this crate does not know.
     #[error("reading login challenge: no Digest among the schemes offered")]
@@ -79,7 +81,9 @@ impl Challenge {
         }
         Err(refusal.unwrap_or(match offers.as_slice() {
             [] => DigestError::NoChallenge,
-            some if some.iter().any(|offer| offer.scheme.eq_ignore_ascii_case("Basic")) => DigestError::BasicOnly,
+            some if some.iter().any(|offer| offer.scheme.eq_ignore_ascii_case("Basic")) => {
+                DigestError::BasicOnly
+            }
             _ => DigestError::NoDigest,
         }))
     }
@@ -107,7 +111,11 @@ impl Offer {
         }
         Ok(Challenge {
             realm: self.get("realm").and_then(Realm::new).ok_or(DigestError::Malformed)?,
-            nonce: self.get("nonce").filter(|nonce| !nonce.is_empty()).ok_or(DigestError::Malformed)?.to_owned(),
+            nonce: self
+                .get("nonce")
+                .filter(|nonce| !nonce.is_empty())
+                .ok_or(DigestError::Malformed)?
+                .to_owned(),
             opaque: self.get("opaque").map(str::to_owned),
             stale: self.get("stale").is_some_and(|value| value.eq_ignore_ascii_case("true")),
             names_algorithm: algorithm.is_some(),

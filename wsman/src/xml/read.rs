@@ -125,7 +125,10 @@ impl Element {
 
     /// The value of an attribute without namespace.
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|known| known.namespace.is_empty() && known.name == name).map(|known| &*known.value)
+        self.attributes
+            .iter()
+            .find(|known| known.namespace.is_empty() && known.name == name)
+            .map(|known| &*known.value)
     }
 
     /// Whether `xsi:nil` says there is no value.
@@ -230,7 +233,8 @@ impl<'a> TreeReader<'a> {
                 Event::Text(text) => self.text(&text.xml10_content())?,
                 Event::CData(data) => self.text(&data.xml10_content())?,
                 Event::GeneralRef(reference) => {
-                    let character = resolve(&reference).ok_or_else(|| self.forbidden("an entity of the document"))?;
+                    let character =
+                        resolve(&reference).ok_or_else(|| self.forbidden("an entity of the document"))?;
                     self.text(character.encode_utf8(&mut [0; 4]))?;
                 }
                 Event::Comment(_) => {}
@@ -254,7 +258,7 @@ impl<'a> TreeReader<'a> {
             return Err(self.too_much("elements"));
         }
         let (namespace, local) = self.reader.resolver().resolve_element(start.name());
-        let (namespace, name) = (bound(namespace).map(str::to_owned), local.as_ref().to_owned());
+        let (namespace, name) = (bound(&namespace).map(str::to_owned), local.as_ref().to_owned());
         let namespace = namespace.ok_or_else(|| self.malformed())?;
         let namespace = self.intern(&namespace)?;
         let attributes = self.attributes(start)?;
@@ -277,7 +281,7 @@ impl<'a> TreeReader<'a> {
                 return Err(self.malformed());
             }
             attributes.push(Attribute {
-                namespace: bound(namespace).ok_or_else(|| self.malformed())?.to_owned(),
+                namespace: bound(&namespace).ok_or_else(|| self.malformed())?.to_owned(),
                 name: local.as_ref().to_owned(),
                 value: value.into_owned(),
             });
@@ -333,7 +337,7 @@ impl<'a> TreeReader<'a> {
 }
 
 /// `None` for a prefix that nothing declares.
-fn bound<'a>(resolved: ResolveResult<'a>) -> Option<&'a str> {
+fn bound<'a>(resolved: &ResolveResult<'a>) -> Option<&'a str> {
     match resolved {
         ResolveResult::Bound(namespace) => Some(namespace.0),
         ResolveResult::Unbound => Some(""),
