@@ -8,6 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 mod chain;
+#[cfg(test)]
+mod crash_tests;
 mod dir;
 mod disk;
 mod durability;

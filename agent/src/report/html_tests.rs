@@ -1,0 +1,91 @@
+use oob_policy::RootKind;
+
+use super::super::testing::{HOSTILE, desktop, harmless, hostile};
+use super::super::{escape_terminal, json};
+use super::*;
+
+/// The page with everything in `<...>` only, as a browser would see it.
+fn tags(page: &str) -> Vec<String> {
+    page.split('<').skip(1).map(|rest| rest.split('>').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn shows_what_the_report_holds() {
+    let page = html(&desktop()).unwrap();
+    for text in [
+        "simulated machine",
+        "Dell Inc. OptiPlex 7000 (7XK4PQ3)",
+        "acme-clients",
+        "amt.1.0123456789abcdef.age",
+        "16992/http-digest",
+        "power on, power off, reset, power cycle",
+        "The MEBx password, which cannot be read.",
+        "smbios:131",
+        "inferred",
+        "unknown(capture)",
+        "cleartext-port",
+        "not reached",
+        "Not in the plan",
+        "Digest:9F2E0A41C7D85B3366AA10F4E21B7C90",
+        "The policy expires in 12 days.",
+        "vault (break-glass)",
+        "physical access",
+        "identity=iTCO_wdt timeout=30",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    if let Some(path) = std::env::var_os("OOB_SHOW_PAGE") {
+        std::fs::write(path, &page).unwrap();
+    }
+}
+
+#[test]
+fn only_other_roots_have_a_banner() {
+    let mut report = desktop();
+    for (root, banner) in [
+        (RootKind::Simulated, Some("simulated machine")),
+        (RootKind::Capture, Some("captured machine")),
+        (RootKind::Live, None),
+    ] {
+        report.root = root;
+        let page = html(&report).unwrap();
+        assert_eq!(page.contains("class=\"banner\""), banner.is_some());
+        assert!(banner.is_none_or(|words| page.contains(words)));
+    }
+}
+
+/// Whatever foreign text says, the page has the tags and attributes that a harmless one has.
+#[test]
+fn foreign_text_stays_text() {
+    let page = html(&hostile()).unwrap();
+    assert_eq!(tags(&page), tags(&html(&harmless()).unwrap()));
+    assert!(!page.contains("<script") && !page.contains("<img"));
+    let visible = page.replace('\n', "");
+    assert_eq!(escape_terminal(&visible), visible);
+    assert!(page.contains("\\u{202e}txt"), "the override must be visible as text");
+    // The test has teeth: the text stands in the page, escaped.
+    assert!(page.matches("alert(1)").count() > 40);
+}
+
+#[test]
+fn loads_nothing_and_runs_nothing() {
+    let page = html(&desktop()).unwrap();
+    for word in ["http:", "https:", "//", "src=", "href=", "url(", "@import", "javascript", " on"] {
+        let in_tags = tags(&page).iter().any(|tag| tag.contains(word));
+        assert!(!in_tags && !STYLE.contains(&format!("{word}\"")) && !STYLE.contains("url("), "{word}");
+    }
+    assert!(!STYLE.contains('<') && !STYLE.contains("@import"));
+    let hash = BASE64_STANDARD.encode(crate::state::sha256(STYLE.as_bytes()));
+    assert!(page.contains(&format!("style-src 'sha256-{hash}'")), "{hash}");
+    assert!(page.contains(&format!("<style>{STYLE}</style>")));
+    assert!(page.contains("default-src 'none'"));
+}
+
+#[test]
+fn json_is_the_same_report() {
+    let report = hostile();
+    let text = json(&report).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}') && text.contains("\\u202e"));
+    assert!(HOSTILE.contains('\u{202e}'));
+}

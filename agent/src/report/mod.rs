@@ -1,0 +1,17 @@
+//! What is told to people and programs about a run: all from one [`oob_policy::Report`], so that no two of them can
+//! disagree.
+
+mod escape;
+mod html;
+mod json;
+mod table;
+#[cfg(test)]
+mod testing;
+mod text;
+mod words;
+
+pub use escape::escape_terminal;
+pub use html::html;
+pub use json::json;
+pub use table::facts_table;
+pub use text::summary;

@@ -1,0 +1,200 @@
+//! The words in which people are told, the same in the terminal and on the page. Foreign text is escaped here.
+
+use oob_policy::{
+    Channel, ChannelState, Confidence, Exit, Fact, Proof, Report, Reversibility, RootKind, Severity, Status,
+    StepKind, UNKNOWN, Value,
+};
+
+use super::escape_terminal;
+
+/// The color family of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    Good,
+    Caution,
+    Bad,
+    Plain,
+}
+
+impl Tone {
+    /// The class on the page.
+    pub(super) const fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Caution => "caution",
+            Self::Bad => "bad",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+/// Maker, product and serial as far as known; else the device id.
+pub(super) fn machine(report: &Report) -> String {
+    let known = |name: &str| {
+        let fact = report.facts.iter().find(|fact| fact.name == name)?;
+        fact.value.as_text().filter(|text| *text != UNKNOWN && !text.is_empty())
+    };
+    let mut words: Vec<String> =
+        ["host.vendor", "host.product"].into_iter().filter_map(known).map(shown).collect();
+    if words.is_empty() {
+        words.push(known("host.name").map_or_else(|| format!("machine {}", shown(&report.device_id)), shown));
+    }
+    if let Some(serial) = known("host.serial") {
+        words.push(format!("({})", shown(serial)));
+    }
+    words.join(" ")
+}
+
+/// What must not be mistaken for a real machine.
+pub(super) const fn root(kind: RootKind) -> Option<(&'static str, &'static str)> {
+    match kind {
+        RootKind::Live => None,
+        RootKind::Capture => Some(("captured machine", "Read from a capture, not from the machine itself.")),
+        RootKind::Simulated => Some(("simulated machine", "This report is not about real hardware.")),
+    }
+}
+
+/// One line, cut where it would be a page of its own.
+pub(super) fn shown(text: &str) -> String {
+    let safe = escape_terminal(text);
+    match safe.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}...", safe.get(..end).unwrap_or_default()),
+        None => safe.into_owned(),
+    }
+}
+
+/// Longer values are evidence, and belong into `evidence/`.
+const MAX_SHOWN: usize = 2000;
+
+pub(super) fn value(value: &Value) -> String {
+    match value {
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::Text(text) => shown(text),
+        Value::List(items) => {
+            let items: Vec<String> = items.iter().map(self::value).collect();
+            if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+        }
+        Value::Map(members) => {
+            let members: Vec<String> = members
+                .iter()
+                .map(|(name, member)| format!("{}={}", shown(name), self::value(member)))
+                .collect();
+            if members.is_empty() { "none".to_owned() } else { members.join(" ") }
+        }
+    }
+}
+
+pub(super) fn is_unknown(fact: &Fact) -> bool {
+    fact.value.as_text() == Some(UNKNOWN)
+}
+
+pub(super) const fn confidence(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::Observed => "observed",
+        Confidence::Inferred => "inferred",
+        Confidence::Hint => "hint",
+    }
+}
+
+pub(super) const fn channel(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Amt => "Intel AMT",
+        Channel::Dash => "DASH",
+        Channel::Ipmi => "IPMI",
+        Channel::Redfish => "Redfish",
+        Channel::Watchdog => "Watchdog",
+        Channel::Pdu => "PDU",
+        Channel::Wol => "Wake-on-LAN",
+        Channel::VpsApi => "VPS API",
+        Channel::HypervisorApi => "Hypervisor API",
+    }
+}
+
+pub(super) const fn state(state: ChannelState) -> (&'static str, Tone) {
+    match state {
+        ChannelState::Absent => ("absent", Tone::Plain),
+        ChannelState::Present => ("present", Tone::Plain),
+        ChannelState::Provisioned => ("provisioned", Tone::Caution),
+        ChannelState::Verified => ("verified", Tone::Good),
+        ChannelState::Disabled => ("disabled", Tone::Plain),
+        ChannelState::Staged => ("staged", Tone::Caution),
+        ChannelState::Unknown => ("unknown", Tone::Caution),
+    }
+}
+
+pub(super) const fn proof(proof: Proof) -> &'static str {
+    match proof {
+        Proof::Proven => "proven",
+        Proof::Detected => "detected",
+        Proof::Claimed => "claimed",
+    }
+}
+
+pub(super) const fn status(status: Status) -> (&'static str, Tone) {
+    match status {
+        Status::Done => ("done", Tone::Good),
+        Status::AlreadySo => ("already so", Tone::Good),
+        Status::Skipped => ("skipped", Tone::Plain),
+        Status::Failed => ("failed", Tone::Bad),
+        Status::NeedsHuman => ("needs a person", Tone::Caution),
+    }
+}
+
+pub(super) const fn severity(severity: Severity) -> (&'static str, Tone) {
+    match severity {
+        Severity::Info => ("info", Tone::Plain),
+        Severity::Warning => ("warning", Tone::Caution),
+        Severity::Risk => ("risk", Tone::Bad),
+    }
+}
+
+pub(super) const fn exit(exit: Exit) -> (&'static str, Tone) {
+    match exit {
+        Exit::Satisfied => ("satisfied", Tone::Good),
+        Exit::Usage => ("wrong usage", Tone::Bad),
+        Exit::PolicyRefused => ("policy refused", Tone::Bad),
+        Exit::EscrowNotDurable => ("escrow not durable", Tone::Bad),
+        Exit::DeviceFailed => ("device failed", Tone::Bad),
+        Exit::Indeterminate => ("state indeterminate", Tone::Bad),
+        Exit::Undelivered => ("record undelivered", Tone::Caution),
+        Exit::Impossible => ("not possible here", Tone::Caution),
+        Exit::Drift => ("drift", Tone::Bad),
+        Exit::Pending => ("one more act needed", Tone::Caution),
+        Exit::Internal => ("internal error", Tone::Bad),
+    }
+}
+
+pub(super) const fn reversibility(reversibility: Reversibility) -> &'static str {
+    match reversibility {
+        Reversibility::ReadOnly => "not needed, it changes nothing",
+        Reversibility::Undoable => "possible from this machine",
+        Reversibility::WithCredential => "only with the escrowed credential or the kept original",
+    }
+}
+
+/// What a step does, in a few words.
+pub(super) fn step(kind: &StepKind) -> String {
+    match kind {
+        StepKind::Record => "Record what was found; touch nothing".to_owned(),
+        StepKind::Refuse { text, .. } => format!("Refuse: {}", shown(text)),
+        StepKind::AmtUndo { generation } => {
+            format!("Take back our own unfinished AMT setup (generation {generation})")
+        }
+        StepKind::AmtSetupCcm => {
+            "Escrow a new password, set AMT up in client control mode, prove it".to_owned()
+        }
+        StepKind::AmtConfirm { .. } => "See that the AMT we proved is the one that answers".to_owned(),
+        StepKind::StageSoftDisable => "Stage an image with the soft-disable strap set".to_owned(),
+        StepKind::ReportOnly { because } => {
+            let because: Vec<String> = because.iter().map(|reason| shown(reason)).collect();
+            format!("Report only: {}", because.join("; "))
+        }
+    }
+}
+
+/// `power_on` as people read it.
+pub(super) fn spaced(words: &[String]) -> String {
+    words.iter().map(|word| shown(word).replace('_', " ")).collect::<Vec<_>>().join(", ")
+}
