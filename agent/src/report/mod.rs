@@ -4,6 +4,7 @@
 mod escape;
 mod html;
 mod json;
+mod plan;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -13,5 +14,6 @@ mod words;
 pub use escape::escape_terminal;
 pub use html::html;
 pub use json::json;
+pub use plan::plan_text;
 pub use table::facts_table;
 pub use text::summary;
