@@ -55,7 +55,8 @@ impl fmt::Display for Stop {
 
 /// Writes the result to stdout. A reader that went away is not an error of ours.
 pub(crate) fn print(text: &str) -> Result<(), Stop> {
-    let mut stdout = io::stdout().lock();
+    // Colors only on a terminal, and never with NO_COLOR.
+    let mut stdout = anstream::AutoStream::auto(io::stdout()).lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Stop::internal(format!("writing the result to stdout: {error}")))
