@@ -13,6 +13,10 @@ use zeroize::Zeroizing;
 use crate::{Secret, secret::SecretBuffer};
 
 /// MD5(user:realm:password): equal to the password as far as this realm goes. No `Debug`, no `Clone`, wiped.
+///
+/// ```compile_fail
+/// fn show(ha1: oob_wsman::digest::Ha1) -> String { format!("{ha1:?}") }
+/// ```
 pub struct Ha1 {
     user: String,
     realm: Realm,

@@ -4,6 +4,10 @@ use zeroize::Zeroizing;
 
 /// A secret text, zeroized when dropped. It has no `Debug`, `Display`, `Clone` or `PartialEq` on purpose: the one way
 /// to its characters is [`Secret::expose`], which is easy to search for.
+///
+/// ```compile_fail
+/// println!("{:?}", oob_wsman::Secret::new(String::new()));
+/// ```
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {

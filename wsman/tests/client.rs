@@ -271,9 +271,10 @@ fn an_old_nonce_costs_exactly_one_retry() {
 fn setup_is_sent_once_and_never_without_a_login() {
     let amt = amt(&[]);
     let new = new_admin("admin", REALM);
-    block_on(client(&amt, "P@ssw0rd").setup(&new)).unwrap();
+    block_on(client(&amt, "P@ssw0rd").first_message_id(0).setup(&new)).unwrap();
     let device = amt.0.borrow();
     assert_eq!((device.setups, device.requests), (1, 2));
+    assert!(device.bodies_without_login[0].contains("<a:MessageID>0</a:MessageID>"));
     assert!(device.bodies_without_login.iter().all(|body| !body.contains(new.setup_password_hash())));
 }
 
