@@ -1,10 +1,10 @@
 //! Whether this machine has AMT. The management engine's answer is the verdict; SMBIOS only hints: its AMT flags are
 //! wrong on a third of the machines without AMT (reference/detect.md 0 and 1.5).
 
-use oob_policy::Fact;
+use oob_policy::{Fact, UNKNOWN};
 
 use super::Survey;
-use super::me::{VproTable, is_sps};
+use super::me::{VproTable, is_sps, recorded_status};
 use crate::machine::smbios::Structure;
 use crate::machine::{CpuVendor, Heci, MeiError, MeiSysfs, PTHI, Seen};
 
@@ -120,7 +120,7 @@ fn asked(answer: &PthiAnswer, sysfs: &MeiSysfs, cpu: &CpuVendor) -> Fact {
             _ => Fact::observed(VERDICT, "absent-or-disabled", ASKED).because(text),
         },
         Err(failure) => match unasked(sysfs, cpu) {
-            fact if fact.value.as_text() != Some("unknown") => fact,
+            fact if fact.value.as_text() != Some(UNKNOWN) => fact,
             _ => Fact::unknown(VERDICT, ASKED, failure.text()),
         },
     }
@@ -201,6 +201,17 @@ fn details(answer: &PthiAnswer) -> Vec<Fact> {
         number(CONTROL_MODE, &answer.control_mode, &["none", "ccm", "acm"]),
         uuid,
     ]
+}
+
+/// Server firmware has no AMT, also where only SMBIOS recorded that it runs.
+pub(super) fn without_amt(survey: &Survey<'_>, facts: &mut [Fact]) {
+    for fact in facts.iter_mut().filter(|fact| fact.name == VERDICT && fact.value.as_text() == Some(UNKNOWN))
+    {
+        if survey.dmi.of(219).find_map(recorded_status).is_some_and(|words| is_sps(&words)) {
+            *fact =
+                Fact::inferred(VERDICT, "absent", "smbios:219").because("server firmware (SPS) has no AMT");
+        }
+    }
 }
 
 /// What SMBIOS says about AMT: printed as it is, believed never.

@@ -3,7 +3,7 @@
 //! SMBIOS type 38 is set on hundreds of notebooks that have none, so its address must make sense, and the driver's
 //! own dialogue with the controller is the proof. The vendor's name alone never is: makers of servers make clients.
 
-use oob_policy::Fact;
+use oob_policy::{Fact, UNKNOWN};
 
 use super::{Survey, dash, host, virt};
 use crate::machine::smbios::Structure;
@@ -35,8 +35,7 @@ const MAKERS: [(u32, &str); 15] = [
 pub(super) fn facts(survey: &Survey<'_>) -> Vec<Fact> {
     let controller = controller(survey.machine);
     let verdict = verdict(survey, controller.as_deref());
-    let present = matches!(verdict.value.as_text(), Some("present" | "likely"));
-    let vendor = vendor(survey, controller.as_deref(), present);
+    let vendor = vendor(survey, controller.as_deref(), &verdict);
     vec![verdict, vendor]
 }
 
@@ -100,7 +99,7 @@ fn no_sign(survey: &Survey<'_>) -> Fact {
     }
 }
 
-fn vendor(survey: &Survey<'_>, controller: Option<&str>, present: bool) -> Fact {
+fn vendor(survey: &Survey<'_>, controller: Option<&str>, verdict: &Fact) -> Fact {
     if let Some(path) = controller
         && let Seen::Found(text) = survey.machine.look_text(&format!("{path}/manufacturer_id"))
         && let Ok(id) = u32::from_str_radix(text.trim_start_matches("0x"), 16)
@@ -111,8 +110,10 @@ fn vendor(survey: &Survey<'_>, controller: Option<&str>, present: bool) -> Fact 
             None => Fact::unknown(VENDOR, &source, format!("manufacturer {id} is not in the table")),
         };
     }
-    if !present {
-        return Fact::inferred(VENDOR, "none", VERDICT).because("no management controller is known");
+    match verdict.value.as_text() {
+        Some("present" | "likely") => {}
+        Some(UNKNOWN) => return Fact::unknown(VENDOR, VERDICT, "whether there is a controller is unknown"),
+        _ => return Fact::inferred(VENDOR, "none", VERDICT).because("there is no controller"),
     }
     let maker = survey.dmi.known(Field::SysVendor).unwrap_or_default();
     let words = [Field::ProductName, Field::ProductVersion, Field::ProductFamily]

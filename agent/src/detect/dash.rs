@@ -48,9 +48,7 @@ fn nic(survey: &Survey<'_>) -> Fact {
     if let Some(path) = bios_switch(survey.machine) {
         return Fact::hint(NIC, "likely", &path).because("BIOS setup has a DASH switch");
     }
-    let doubtful = functions
-        .iter()
-        .find(|function| function.is_ethernet() && [REALTEK, BROADCOM].contains(&function.vendor));
+    let doubtful = functions.iter().find(|function| function.is_ethernet() && function.vendor == REALTEK);
     match doubtful {
         Some(function) => {
             let text = format!("adapters with id {} are built with and without DASH", function.id());

@@ -1,6 +1,6 @@
 //! Which machine it is: what firmware says of it, its processor, its adapters, and the host system of a live root.
 
-use oob_policy::{Fact, Value};
+use oob_policy::{Fact, UNKNOWN, Value};
 
 use super::Survey;
 use crate::machine::{CpuVendor, Field, Seen};
@@ -20,12 +20,10 @@ const FIELDS: [(&str, Field); 11] = [
 ];
 
 pub(super) fn facts(survey: &Survey<'_>) -> Vec<Fact> {
-    let mut facts: Vec<Fact> = FIELDS
-        .iter()
-        .map(|(name, field)| text(survey, name, &survey.dmi.text(*field), &field.source()))
-        .collect();
+    let mut facts: Vec<Fact> =
+        FIELDS.iter().map(|(name, field)| text(survey, name, &survey.dmi.text_at(*field))).collect();
     let uuid_at = facts.iter().position(|fact| fact.name == "host.board.vendor").unwrap_or(facts.len());
-    facts.insert(uuid_at, text(survey, "host.uuid", &survey.dmi.uuid(), "sys/class/dmi/id/product_uuid"));
+    facts.insert(uuid_at, text(survey, "host.uuid", &survey.dmi.uuid_at()));
     facts.push(smbios(survey));
     facts.push(form_factor(survey));
     facts.extend(cpu(survey));
@@ -34,9 +32,11 @@ pub(super) fn facts(survey: &Survey<'_>) -> Vec<Fact> {
     facts
 }
 
-fn text(survey: &Survey<'_>, name: &str, seen: &Seen<String>, source: &str) -> Fact {
+fn text(survey: &Survey<'_>, name: &str, (seen, source): &(Seen<String>, String)) -> Fact {
     match seen {
         Seen::Found(text) if text.is_empty() => Fact::unknown(name, source, "firmware leaves it out"),
+        // Some firmware writes the word itself.
+        Seen::Found(text) if text == UNKNOWN => Fact::unknown(name, source, "firmware says so itself"),
         Seen::Found(text) => Fact::observed(name, text.as_str(), source),
         Seen::Missing => Fact::unknown(name, source, survey.machine.missing(source)),
         Seen::Refused(why) => Fact::unknown(name, source, why),

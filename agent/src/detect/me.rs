@@ -101,7 +101,7 @@ fn status(survey: &Survey<'_>) -> Result<Status, String> {
 
 /// Type 219, "firmware status": records of 25 bytes {name, HFSTS1 to 6}; `MEI1` is the engine. Other makers use
 /// the type for other things, so the name decides.
-fn recorded_status(structure: &Structure) -> Option<Vec<u32>> {
+pub(super) fn recorded_status(structure: &Structure) -> Option<Vec<u32>> {
     let count = structure.u8(5)?;
     let at = (0..usize::from(count)).map(|n| 6 + 25 * n).find(|at| structure.text(*at) == Some("MEI1"))?;
     let words: Vec<u32> = (0..6).map_while(|n| structure.u32(at + 1 + 4 * n)).collect();

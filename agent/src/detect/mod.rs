@@ -32,7 +32,8 @@ pub async fn detect(machine: &Machine) -> Detection {
 pub async fn detect_with(machine: &Machine, pthi: Option<PthiAnswer>) -> Detection {
     let survey = Survey::of(machine);
     let identity = survey.identity();
-    let amt = amt_verdict(&survey.mei, &survey.cpu.vendor, pthi.as_ref());
+    let mut amt = amt_verdict(&survey.mei, &survey.cpu.vendor, pthi.as_ref());
+    amt::without_amt(&survey, &mut amt);
     let facts = [
         identity_facts(&identity),
         host::facts(&survey),
@@ -73,3 +74,7 @@ fn identity_facts(identity: &Identity) -> Vec<Fact> {
         None => fact,
     }]
 }
+
+#[cfg(test)]
+#[path = "detect_tests.rs"]
+mod tests;

@@ -42,7 +42,7 @@ fn tpm(survey: &Survey<'_>) -> Fact {
         (_, _, None) => {
             Fact::inferred(TPM, "absent", "smbios:43").because("no driver, no ACPI table and no SMBIOS entry")
         }
-        (_, _, Some(why)) => Fact::unknown(TPM, TPM_CLASS, why),
+        (_, _, Some(why)) => Fact::unknown(TPM, TPM_CLASS, format!("no driver has one, and {why}")),
     }
 }
 

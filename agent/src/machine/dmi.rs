@@ -75,17 +75,16 @@ impl<'m> Dmi<'m> {
 
     /// One string. `Found("")` means that firmware leaves it out.
     pub fn text(&self, field: Field) -> Seen<String> {
+        self.text_at(field).0
+    }
+
+    /// One string with where it was read, or would have been.
+    pub fn text_at(&self, field: Field) -> (Seen<String>, String) {
         let (_, kind, at) = field.place();
-        match (self.machine.look_text(&field.source()), &self.table) {
-            (Seen::Found(text), _) => Seen::Found(text),
-            (_, Seen::Found(table)) => match table.of(kind).next() {
-                Some(structure) => Seen::Found(structure.text(at).unwrap_or_default().to_owned()),
-                None => Seen::Missing,
-            },
-            (Seen::Refused(why), _) => Seen::Refused(why),
-            (Seen::Missing, Seen::Refused(why)) => Seen::Refused(why.clone()),
-            (Seen::Missing, Seen::Missing) => Seen::Missing,
-        }
+        let in_table = |table: &Table| {
+            table.of(kind).next().map(|structure| structure.text(at).unwrap_or_default().to_owned())
+        };
+        self.find(field.source(), kind, in_table)
     }
 
     /// One string, or nothing where it cannot be read or is left out.
@@ -95,16 +94,34 @@ impl<'m> Dmi<'m> {
 
     /// The system UUID as RFC 4122 text, lower case.
     pub fn uuid(&self) -> Seen<String> {
-        let rel = "sys/class/dmi/id/product_uuid";
-        match (self.machine.look_text(rel), &self.table) {
-            (Seen::Found(text), _) => Seen::Found(text.to_lowercase()),
+        self.uuid_at().0
+    }
+
+    pub fn uuid_at(&self) -> (Seen<String>, String) {
+        let in_table = |table: &Table| {
+            let bytes = table.of(1).next()?.array::<16>(8)?;
+            Some(uuid_text(bytes, table.version))
+        };
+        let (seen, source) = self.find("sys/class/dmi/id/product_uuid".to_owned(), 1, in_table);
+        (seen.map(|text| text.to_lowercase()), source)
+    }
+
+    /// The kernel's file comes first: what it shows to everyone needs no root.
+    fn find(
+        &self,
+        rel: String,
+        kind: u8,
+        in_table: impl Fn(&Table) -> Option<String>,
+    ) -> (Seen<String>, String) {
+        match (self.machine.look_text(&rel), &self.table) {
+            (Seen::Found(text), _) => (Seen::Found(text), rel),
             (_, Seen::Found(table)) => {
-                let bytes = table.of(1).next().and_then(|system| system.array::<16>(8));
-                bytes.map_or(Seen::Missing, |bytes| Seen::Found(uuid_text(bytes, table.version)))
+                let source = format!("smbios:{kind}");
+                (in_table(table).map_or(Seen::Missing, Seen::Found), source)
             }
-            (Seen::Refused(why), _) => Seen::Refused(why),
-            (Seen::Missing, Seen::Refused(why)) => Seen::Refused(why.clone()),
-            (Seen::Missing, Seen::Missing) => Seen::Missing,
+            (Seen::Refused(why), _) => (Seen::Refused(why), rel),
+            (Seen::Missing, Seen::Refused(why)) => (Seen::Refused(why.clone()), rel),
+            (Seen::Missing, Seen::Missing) => (Seen::Missing, rel),
         }
     }
 

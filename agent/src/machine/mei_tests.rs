@@ -10,6 +10,7 @@ use super::*;
 
 /// What the peer answers to each connection's GUID, then to each message; `None` closes.
 type Script = Vec<Vec<Option<Vec<u8>>>>;
+type Expected = fn(&MeiError) -> bool;
 
 fn serve(dir: &Path, node: &str, script: Script) -> JoinHandle<Vec<Vec<u8>>> {
     std::fs::create_dir_all(dir.join("dev")).unwrap();
@@ -89,7 +90,7 @@ async fn talks_in_whole_messages() {
 #[tokio::test]
 async fn refusals_are_told_apart() {
     const BUSY: i32 = 16;
-    let cases: [(Script, fn(&MeiError) -> bool); 7] = [
+    let cases: [(Script, Expected); 7] = [
         (vec![vec![errno(25)]], |e| matches!(e, MeiError::NoClient { .. })),
         (vec![vec![errno(BUSY)], vec![errno(BUSY)], vec![errno(BUSY)]], |e| {
             matches!(e, MeiError::Busy { .. })
