@@ -35,9 +35,11 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
         head: heads.iter().max().map(|head| head.id.to_owned()),
         seq: events.values().map(|event| event.seq).max().unwrap_or(0),
         forked: heads.len() > 1,
+        // A change whose proof was recorded is finished, though the run died before its journal said so.
+        open: fold_open(journal)
+            .filter(|open| amt.as_ref().is_none_or(|ours| ours.generation != open.generation)),
         amt,
         amt_generation: amt_generation(stored, &events, journal),
-        open: fold_open(journal),
         staged: newest(&events, &Kind::Staged, staged),
         policy: events
             .values()

@@ -107,6 +107,19 @@ fn generations_count_from_everywhere() {
 }
 
 #[test]
+fn a_recorded_proof_ends_the_open_change() {
+    let begin = |generation| JournalEntry::Begin {
+        run_id: "r".to_owned(),
+        generation,
+        realm: "Digest:0".to_owned(),
+        escrow: ESCROW.to_owned(),
+    };
+    let proof = stored(vec![sign(1, None, Kind::Verified, verified(1, ESCROW))]);
+    assert_eq!(fold(&proof, &[begin(1)]).open, None);
+    assert_eq!(fold(&proof, &[begin(2)]).open.map(|open| open.generation), Some(2));
+}
+
+#[test]
 fn highest_serial_and_newest_staging() {
     let with_policy = |seq, serial: u64| {
         let mut event = event("d1-x", seq, None, Kind::Observed, json!({}));

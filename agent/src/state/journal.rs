@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::Write;
 
-use oob_policy::OpenChange;
+use oob_policy::{History, OpenChange};
 use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +88,16 @@ impl Journal {
         sync_file(&self.file, &self.path, &self.shown)?;
         self.entries.push(entry);
         Ok(())
+    }
+
+    /// Closes a change whose proof is among the events: the run that wrote it died before it could say so here.
+    pub fn close_proven(&mut self, history: &History) -> Result<(), StateError> {
+        match (fold_open(&self.entries), &history.amt) {
+            (Some(open), Some(ours)) if open.generation == ours.generation => {
+                self.append(JournalEntry::Closed { generation: open.generation })
+            }
+            _ => Ok(()),
+        }
     }
 
     pub fn entries(&self) -> &[JournalEntry] {
