@@ -29,7 +29,14 @@ pub struct DirStore {
 /// Keeps other agents away from one device, until dropped. The kernel drops it when the process dies.
 pub struct Lock {
     device_id: String,
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// Closing alone would leave the lock to a child process that is between fork and exec.
+    fn drop(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl Lock {
@@ -79,7 +86,7 @@ impl DirStore {
             self.disk.clean(&format!("{device}/{part}"))?;
         }
         self.disk.clean(&directory)?;
-        Ok(Lock { device_id: device_id.to_owned(), _file: file })
+        Ok(Lock { device_id: device_id.to_owned(), file })
     }
 
     /// Refuses a store in which this device was seen through another kind of root. Live and other machines never share a
