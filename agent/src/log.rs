@@ -31,7 +31,9 @@ pub fn start(log: &Log) {
 pub fn exit_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        problem(&format!("internal error at {place}; please report it, the journal in --out lets a next run resume"));
+        problem(&format!(
+            "internal error at {place}; please report it, the journal in --out lets a next run resume"
+        ));
         std::process::exit(i32::from(oob_policy::Exit::Internal.code()));
     }));
 }

@@ -19,7 +19,10 @@ fn dependencies_form_a_tree() {
     for core in ["oob-policy", "oob-wsman", "oob-mecheck"] {
         assert_eq!(ours(core), BTreeSet::new(), "{core} knows nothing of the others");
         for door in DOORS {
-            assert!(!edges[core].contains(door), "{core} must not depend on {door}: I/O belongs to the agent");
+            assert!(
+                !edges[core].contains(door),
+                "{core} must not depend on {door}: I/O belongs to the agent"
+            );
         }
     }
     assert_eq!(ours("oob-sim"), BTreeSet::new(), "the simulator shares no code with the product");
@@ -46,7 +49,8 @@ fn edges() -> BTreeMap<String, BTreeSet<String>> {
     let entry = |package: &Value| {
         let dependencies = package["dependencies"].as_array().expect("dependencies").iter();
         let normal = dependencies.filter(|dependency| dependency["kind"].is_null());
-        let names = normal.map(|dependency| dependency["name"].as_str().expect("a name").to_owned()).collect();
+        let names =
+            normal.map(|dependency| dependency["name"].as_str().expect("a name").to_owned()).collect();
         (package["name"].as_str().expect("a name").to_owned(), names)
     };
     packages.iter().map(entry).collect()

@@ -15,13 +15,47 @@ fn bad_policies() -> Vec<(&'static str, String, &'static [&'static str])> {
     vec![
         ("malformed", "schema = [".to_owned(), &["1:"]),
         ("no-schema", HEAD.replace("schema = 1\n", ""), &["schema"]),
-        ("unknown-keys-everywhere", with("bogus = 1\n[report]\nformat = []\n[escrow]\nfoo = true\n"), &["bogus", "format", "foo"]),
-        ("wrong-types", HEAD.replace("serial = 1", "serial = \"one\"").replace("\"ignore\"", "3"), &["serial", "action"]),
-        ("secret-password", with("[[rule]]\nid = \"a\"\nmatch = { vendor = \"x\" }\naction = \"ignore\"\npassword = \"Sup3r-s3cret!\"\n"), &["password"]),
-        ("secret-age-key", with("# AGE-SECRET-KEY-1QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ\n"), &["age"]),
-        ("ambiguous", with("[[rule]]\nid = \"a\"\nmatch = { role = \"x\" }\naction = \"ignore\"\n[[rule]]\nid = \"b\"\nmatch = { site = \"y\" }\naction = \"ignore\"\n"), &["priority"]),
-        ("duplicate-rule", with("[[rule]]\nid = \"a\"\nmatch = { role = \"x\" }\naction = \"ignore\"\n[[rule]]\nid = \"a\"\nmatch = { role = \"y\" }\naction = \"ignore\"\n"), &["a"]),
-        ("use-without-recipients", with("[[rule]]\nid = \"a\"\nmatch = { role = \"x\" }\naction = \"use\"\n"), &["recipient"]),
+        (
+            "unknown-keys-everywhere",
+            with("bogus = 1\n[report]\nformat = []\n[escrow]\nfoo = true\n"),
+            &["bogus", "format", "foo"],
+        ),
+        (
+            "wrong-types",
+            HEAD.replace("serial = 1", "serial = \"one\"").replace("\"ignore\"", "3"),
+            &["serial", "action"],
+        ),
+        (
+            "secret-password",
+            with(
+                "[[rule]]\nid = \"a\"\nmatch = { vendor = \"x\" }\naction = \"ignore\"\npassword = \"Sup3r-s3cret!\"\n",
+            ),
+            &["password"],
+        ),
+        (
+            "secret-age-key",
+            with("# AGE-SECRET-KEY-1QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ\n"),
+            &["age"],
+        ),
+        (
+            "ambiguous",
+            with(
+                "[[rule]]\nid = \"a\"\nmatch = { role = \"x\" }\naction = \"ignore\"\n[[rule]]\nid = \"b\"\nmatch = { site = \"y\" }\naction = \"ignore\"\n",
+            ),
+            &["priority"],
+        ),
+        (
+            "duplicate-rule",
+            with(
+                "[[rule]]\nid = \"a\"\nmatch = { role = \"x\" }\naction = \"ignore\"\n[[rule]]\nid = \"a\"\nmatch = { role = \"y\" }\naction = \"ignore\"\n",
+            ),
+            &["a"],
+        ),
+        (
+            "use-without-recipients",
+            with("[[rule]]\nid = \"a\"\nmatch = { role = \"x\" }\naction = \"use\"\n"),
+            &["recipient"],
+        ),
         ("not-utf8", String::new(), &["UTF-8"]),
     ]
 }
@@ -38,13 +72,24 @@ fn a_bad_policy_is_refused_whole_and_touches_nothing() {
         } else {
             fs::write(&file, source).unwrap();
         }
-        let run = agent(["apply", "--root", machine.dir.to_str().unwrap(), "--policy", file.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+        let run = agent([
+            "apply",
+            "--root",
+            machine.dir.to_str().unwrap(),
+            "--policy",
+            file.to_str().unwrap(),
+            "--out",
+            out.to_str().unwrap(),
+        ]);
         let stderr = text(&run.stderr);
         assert_eq!(code(&run), Some(3), "{name}: {stderr}");
         for part in parts {
             assert!(stderr.contains(part), "{name}: nothing about `{part}` in\n{stderr}");
         }
-        assert!(!stderr.contains("Sup3r-s3cret!") && !stderr.contains("KEY-1QQQ"), "{name}: a secret is repeated");
+        assert!(
+            !stderr.contains("Sup3r-s3cret!") && !stderr.contains("KEY-1QQQ"),
+            "{name}: a secret is repeated"
+        );
         assert!(!stderr.contains('\u{1b}'), "{name}: raw escape");
         let lint = agent(["policy", "lint", file.to_str().unwrap()]);
         assert_eq!(code(&lint), Some(3), "{name}");
@@ -59,7 +104,9 @@ fn a_bad_policy_is_refused_whole_and_touches_nothing() {
 fn all_diagnostics_come_at_once_with_line_and_column() {
     let scratch = scratch();
     let file = scratch.path().join("policy.toml");
-    let source = format!("{HEAD}oops = 1\n[report]\nformat = [\"html\"]\n[[rule]]\nid = 3\nmatch = {{ vendor = 7 }}\naction = \"usse\"\n");
+    let source = format!(
+        "{HEAD}oops = 1\n[report]\nformat = [\"html\"]\n[[rule]]\nid = 3\nmatch = {{ vendor = 7 }}\naction = \"usse\"\n"
+    );
     fs::write(&file, &source).unwrap();
     let lint = agent(["policy", "lint", file.to_str().unwrap()]);
     let stderr = format!("{}{}", text(&lint.stdout), text(&lint.stderr));
@@ -107,7 +154,12 @@ fn mei_replies_that_lie_are_named_and_nothing_is_changed() {
         let detection = agent(["detect", "--json", "--root", root]);
         assert_eq!(code(&detection), Some(0), "{fault}: {}", text(&detection.stderr));
         let detection = json(&detection);
-        let fact = detection["facts"].as_array().unwrap().iter().find(|fact| fact["name"] == "intel.amt.control_mode").unwrap();
+        let fact = detection["facts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|fact| fact["name"] == "intel.amt.control_mode")
+            .unwrap();
         // A longer reply than needed is legal padding if its header agrees; every other lie is an unknown with a reason.
         if fact["value"] != "none" || fault != "long" {
             assert_eq!(fact["value"], "unknown", "{fault}");
@@ -135,16 +187,28 @@ fn hostile_strings_reach_neither_terminal_nor_page() {
     let table = agent_command().args(["detect", "--root", root_text]).output().unwrap();
     assert_eq!(code(&table), Some(0));
     let out = scratch.path().join("out");
-    let run = agent(["apply", "--root", root_text, "--policy", "packaging/examples/policy.toml", "--out", out.to_str().unwrap()]);
+    let run = agent([
+        "apply",
+        "--root",
+        root_text,
+        "--policy",
+        "packaging/examples/policy.toml",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
     assert_eq!(code(&run), Some(0), "{}", text(&run.stderr));
     for shown in [&table.stdout, &table.stderr, &run.stdout, &run.stderr] {
         let shown = text(shown);
         assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}']), "raw control characters in {shown:?}");
     }
-    let page = files(&out).into_iter().find(|file| file.extension().is_some_and(|kind| kind == "html")).unwrap();
+    let page =
+        files(&out).into_iter().find(|file| file.extension().is_some_and(|kind| kind == "html")).unwrap();
     let page = fs::read_to_string(page).unwrap();
     assert!(page.contains("owned"), "the page shows the vendor, escaped");
-    assert!(!page.contains("<script") && !page.contains(['\u{1b}', '\u{202e}']), "raw hostile text in the page");
+    assert!(
+        !page.contains("<script") && !page.contains(['\u{1b}', '\u{202e}']),
+        "raw hostile text in the page"
+    );
 }
 
 #[test]

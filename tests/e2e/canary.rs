@@ -63,7 +63,10 @@ fn nothing_secret_is_written_anywhere() {
         }
     }
     // The search itself works: the realm is no secret, and is found.
-    assert!(searched.iter().any(|(_, bytes)| contains(bytes, realm.as_bytes())), "the search finds nothing at all");
+    assert!(
+        searched.iter().any(|(_, bytes)| contains(bytes, realm.as_bytes())),
+        "the search finds nothing at all"
+    );
     assert!(searched.len() > 20, "only {} places were searched", searched.len());
 }
 

@@ -48,7 +48,12 @@ fn assert_at_target(machine: &Machine, out: &Path, when: &str) {
     // And it rests there.
     let mutating = machine.mutating_calls();
     let rest = apply(machine, out);
-    assert_eq!((code(&rest), &json(&rest)["changed"]), (Some(0), &false.into()), "{when}: {}", text(&rest.stderr));
+    assert_eq!(
+        (code(&rest), &json(&rest)["changed"]),
+        (Some(0), &false.into()),
+        "{when}: {}",
+        text(&rest.stderr)
+    );
     assert_eq!(machine.mutating_calls(), mutating, "{when}: the run after the last sent a mutating call");
 }
 
@@ -66,7 +71,8 @@ fn killed_by_the_device_before_and_after_every_call() {
             let when = format!("{side} call {call} of {calls}");
             let scratch = scratch();
             let fault = format!("call:{call}={side}");
-            let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &["--fault", &fault]);
+            let machine =
+                Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &["--fault", &fault]);
             let out = scratch.path().join("out");
             let killed = apply(&machine, &out);
             assert_eq!(code(&killed), None, "{when}: the agent was not killed: {}", text(&killed.stderr));

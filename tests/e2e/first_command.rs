@@ -8,7 +8,8 @@ use oob_tests::{agent, code, files, json, scratch, text};
 fn applies_the_example_policy_to_this_machine() {
     let scratch = scratch();
     let out = scratch.path().join("oob-state");
-    let run = || agent(["apply", "--policy", "packaging/examples/policy.toml", "--out", out.to_str().unwrap()]);
+    let run =
+        || agent(["apply", "--policy", "packaging/examples/policy.toml", "--out", out.to_str().unwrap()]);
     let first = run();
     assert_eq!(code(&first), Some(0), "{}\n{}", text(&first.stdout), text(&first.stderr));
     let summary = text(&first.stdout);
@@ -20,7 +21,8 @@ fn applies_the_example_policy_to_this_machine() {
         assert!(written.iter().any(|file| file.contains(part)), "no {part} among {written:?}");
     }
     assert!(!written.iter().any(|file| file.contains("/escrow/")), "ignore makes no credential: {written:?}");
-    let page = files(&out).into_iter().find(|file| file.extension().is_some_and(|kind| kind == "html")).unwrap();
+    let page =
+        files(&out).into_iter().find(|file| file.extension().is_some_and(|kind| kind == "html")).unwrap();
     let page = fs::read_to_string(page).unwrap();
     assert!(!page.contains("<script") && !page.contains("src=\"http") && !page.contains("href=\"http"));
 
@@ -35,7 +37,14 @@ fn applies_the_example_policy_to_this_machine() {
 fn plan_touches_nothing() {
     let scratch = scratch();
     let out = scratch.path().join("oob-state");
-    let plan = agent(["plan", "--policy", "packaging/examples/policy.toml", "--out", out.to_str().unwrap(), "--json"]);
+    let plan = agent([
+        "plan",
+        "--policy",
+        "packaging/examples/policy.toml",
+        "--out",
+        out.to_str().unwrap(),
+        "--json",
+    ]);
     assert_eq!(code(&plan), Some(0), "{}", text(&plan.stderr));
     assert_eq!(json(&plan)["action"], "ignore");
     assert!(!out.exists(), "plan made {}", out.display());
@@ -48,9 +57,21 @@ fn detect_prints_every_name_and_never_calls_the_unknown_absent() {
     assert_eq!(detection["root"], "live");
     let facts = detection["facts"].as_array().unwrap();
     for name in [
-        "host.vendor", "intel.me.state", "intel.me.version", "intel.me.sku", "intel.amt.verdict",
-        "intel.amt.provisioning", "intel.amt.control_mode", "amd.pro", "dash.nic", "bmc.verdict", "bmc.vendor",
-        "virt.hypervisor", "cloud.provider", "tpm.version", "secure_boot",
+        "host.vendor",
+        "intel.me.state",
+        "intel.me.version",
+        "intel.me.sku",
+        "intel.amt.verdict",
+        "intel.amt.provisioning",
+        "intel.amt.control_mode",
+        "amd.pro",
+        "dash.nic",
+        "bmc.verdict",
+        "bmc.vendor",
+        "virt.hypervisor",
+        "cloud.provider",
+        "tpm.version",
+        "secure_boot",
     ] {
         let fact = facts.iter().find(|fact| fact["name"] == name).unwrap_or_else(|| panic!("no fact {name}"));
         if fact["value"] == "unknown" {

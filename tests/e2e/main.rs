@@ -1,5 +1,7 @@
 //! The agent as a process against simulated machines as processes.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of this is test code")]
+
 mod architecture;
 mod bad_input;
 mod canary;

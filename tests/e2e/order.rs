@@ -42,8 +42,11 @@ fn the_credential_is_durable_before_the_device_sees_it() {
     }
     assert!(at < setup, "the device was called at line {setup}, escrow was durable at line {at}:\n{trace}");
     // The journal knows of the call before it is sent.
-    let journal = trace.lines().take(setup).rposition(|line| line.contains("after disk.fsync") && line.contains("journal"));
-    assert!(journal.is_some_and(|line| line > at), "no synced journal entry between escrow and the call:\n{trace}");
+    let journal = after_last(&trace, setup, "after disk.fsync", "journal");
+    assert!(
+        journal.is_some_and(|line| line > at),
+        "no synced journal entry between escrow and the call:\n{trace}"
+    );
 }
 
 #[test]
@@ -55,7 +58,15 @@ fn the_kernel_saw_the_same_order() {
     let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &[]);
     let log = scratch.path().join("strace");
     let run = Command::new("strace")
-        .args(["-f", "-y", "-s", "40", "-e", "trace=fsync,fdatasync,renameat2,linkat,sendto,sendmsg,write", "-o"])
+        .args([
+            "-f",
+            "-y",
+            "-s",
+            "40",
+            "-e",
+            "trace=fsync,fdatasync,renameat2,linkat,sendto,sendmsg,write",
+            "-o",
+        ])
         .arg(&log)
         .arg(program("oob-agent"))
         .args(arguments(&machine, &scratch.path().join("out")))
@@ -64,7 +75,8 @@ fn the_kernel_saw_the_same_order() {
         .expect("running strace");
     assert_eq!(code(&run), Some(0), "{}", text(&run.stderr));
     let log = std::fs::read_to_string(log).unwrap();
-    let lines: Vec<&str> = log.lines().filter(|line| !line.contains("resumed>") && !line.contains("= -1")).collect();
+    let lines: Vec<&str> =
+        log.lines().filter(|line| !line.contains("resumed>") && !line.contains("= -1")).collect();
     let find = |from: usize, what: &str, test: &dyn Fn(&str) -> bool| -> usize {
         let found = lines.iter().enumerate().skip(from).find(|(_, line)| test(line));
         found.unwrap_or_else(|| panic!("no {what} after line {from}")).0
@@ -72,17 +84,32 @@ fn the_kernel_saw_the_same_order() {
     let escrow = |line: &str| line.contains("/escrow");
     let synced = find(0, "fsync of the escrow file", &|line| line.contains("fsync(") && escrow(line));
     let renamed = find(synced, "rename without replace", &|line| {
-        escrow(line) && (line.contains("renameat2(") && line.contains("RENAME_NOREPLACE") || line.contains("linkat("))
+        escrow(line)
+            && (line.contains("renameat2(") && line.contains("RENAME_NOREPLACE") || line.contains("linkat("))
     });
-    let directory = find(renamed, "fsync of the escrow directory", &|line| line.contains("fsync(") && line.contains("/escrow>"));
+    let directory = find(renamed, "fsync of the escrow directory", &|line| {
+        line.contains("fsync(") && line.contains("/escrow>")
+    });
     // Setup goes out in the LME connection's datagrams: the last bursts of APF data before the fourth login.
     let sends: Vec<usize> = lines
         .iter()
         .enumerate()
-        .filter(|(_, line)| (line.contains("sendto(") || line.contains("sendmsg(") || line.contains("write(")) && line.contains("socket:"))
+        .filter(|(_, line)| {
+            (line.contains("sendto(") || line.contains("sendmsg(") || line.contains("write("))
+                && line.contains("socket:")
+        })
         .map(|(at, _)| at)
         .collect();
-    assert!(sends.iter().any(|at| *at < synced) && sends.iter().any(|at| *at > directory), "device calls on both sides");
+    assert!(
+        sends.iter().any(|at| *at < synced) && sends.iter().any(|at| *at > directory),
+        "device calls on both sides"
+    );
     let between = sends.iter().filter(|at| (synced..directory).contains(at)).count();
     assert_eq!(between, 0, "a device call while the credential was not yet durable");
+}
+
+/// The last line before `end` that has both parts.
+fn after_last(trace: &str, end: usize, one: &str, other: &str) -> Option<usize> {
+    let before = trace.lines().take(end).enumerate();
+    before.filter(|(_, line)| line.contains(one) && line.contains(other)).map(|(at, _)| at).last()
 }

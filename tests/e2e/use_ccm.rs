@@ -44,7 +44,10 @@ fn ends_in_client_control_mode_with_a_proven_credential() {
     let state = machine.state();
     assert_eq!((&state["control_mode"], &state["provisioning_state"]), (&1.into(), &2.into()));
     let amt = &result["capability"]["channels"][0];
-    assert_eq!((&amt["channel"], &amt["state"], &amt["confidence"]), (&"amt".into(), &"verified".into(), &"proven".into()));
+    assert_eq!(
+        (&amt["channel"], &amt["state"], &amt["confidence"]),
+        (&"amt".into(), &"verified".into(), &"proven".into())
+    );
     assert_eq!(amt["control_mode"], "ccm");
 
     // Exactly one mutating call: Setup. And a refused wrong password was part of the proof.
@@ -80,7 +83,12 @@ fn assert_login_from_outside(machine: &Machine, password: &str) {
     let status = |password: &str| {
         let output = Command::new("curl")
             .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--digest", "-K", "-"])
-            .args(["-H", "Content-Type: application/soap+xml", "-d", "@packaging/examples/get-general-settings.xml"])
+            .args([
+                "-H",
+                "Content-Type: application/soap+xml",
+                "-d",
+                "@packaging/examples/get-general-settings.xml",
+            ])
             .arg(format!("http://127.0.0.1:{}/wsman", machine.port("16992")))
             .current_dir(workspace())
             .stdin(std::process::Stdio::piped())
@@ -169,9 +177,18 @@ fn a_lost_answer_to_setup_is_probed_and_not_resent() {
         let out = scratch.path().join("out");
         let run = apply(&machine, &out);
         let state = machine.state();
-        assert_eq!(state["counters"]["wsman:IPS_HostBasedSetupService.Setup"], 1, "{fault}: Setup was sent again");
+        assert_eq!(
+            state["counters"]["wsman:IPS_HostBasedSetupService.Setup"], 1,
+            "{fault}: Setup was sent again"
+        );
         let live = state["control_mode"] == 1;
-        assert_eq!(code(&run), Some(if live { 0 } else { 5 }), "{fault}: {}\n{}", text(&run.stdout), text(&run.stderr));
+        assert_eq!(
+            code(&run),
+            Some(if live { 0 } else { 5 }),
+            "{fault}: {}\n{}",
+            text(&run.stdout),
+            text(&run.stderr)
+        );
         assert_eq!(json(&run)["changed"], live, "{fault}");
     }
 }

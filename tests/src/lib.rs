@@ -2,6 +2,8 @@
 //!
 //! Nothing here depends on a crate of the product, so a test sees what an operator sees: files, exit codes, text.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of this is test code")]
+
 pub mod image;
 
 use std::env;
@@ -46,7 +48,8 @@ pub fn skip(what: &str) {
 
 /// True where another program is installed; otherwise says what is skipped.
 pub fn installed(name: &str, what: &str) -> bool {
-    let found = env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(name).is_file());
+    let found =
+        env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(name).is_file());
     if !found {
         skip(&format!("{what}: {name} is not installed"));
     }
@@ -112,7 +115,8 @@ impl Machine {
     /// The simulator's own record: control mode, counters, calls.
     pub fn state(&self) -> Value {
         let file = self.dir.join("sim/state.json");
-        serde_json::from_slice(&fs::read(&file).expect("reading sim/state.json")).expect("sim/state.json is JSON")
+        serde_json::from_slice(&fs::read(&file).expect("reading sim/state.json"))
+            .expect("sim/state.json is JSON")
     }
 
     pub fn mutating_calls(&self) -> u64 {
@@ -128,7 +132,8 @@ impl Machine {
     /// The loopback port that stands for `port` of this machine.
     pub fn port(&self, port: &str) -> u16 {
         let ports: Value =
-            serde_json::from_slice(&fs::read(self.dir.join("ports.json")).expect("reading ports.json")).expect("JSON");
+            serde_json::from_slice(&fs::read(self.dir.join("ports.json")).expect("reading ports.json"))
+                .expect("JSON");
         u16::try_from(ports[port].as_u64().expect("the port is served")).expect("a port number")
     }
 }
@@ -138,6 +143,28 @@ impl Drop for Machine {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A captured Skylake machine with ME 11: no devices, only what a few files tell.
+pub fn skylake_capture(dir: &Path) -> PathBuf {
+    for (file, content) in [
+        ("sys/class/dmi/id/sys_vendor", "Example Computer Corp.\n"),
+        ("sys/class/dmi/id/product_name", "ExampleDesk 5050\n"),
+        ("sys/class/dmi/id/product_serial", "7QK2L11\n"),
+        ("sys/class/dmi/id/product_uuid", "4c4c4544-0051-4b10-8032-b7c04f4c3131\n"),
+        ("sys/class/mei/mei0/fw_ver", "0:11.8.80.3746\n0:11.8.80.3746\n0:11.8.80.3746\n"),
+        ("sys/class/mei/mei0/kind", "mei\n"),
+        ("sys/class/mei/mei0/dev_state", "ENABLED\n"),
+        (
+            "proc/cpuinfo",
+            "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Example i5-6500\nflags\t\t: fpu\n\n",
+        ),
+    ] {
+        let file = dir.join(file);
+        fs::create_dir_all(file.parent().expect("a parent")).expect("making a capture");
+        fs::write(file, content).expect("writing a capture");
+    }
+    dir.to_path_buf()
 }
 
 /// Every file below `dir`, in order.

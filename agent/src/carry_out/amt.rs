@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use oob_wsman::mei_clients;
 use oob_wsman::pthi::{
-    Command, ControlMode, GetCodeVersions, GetControlMode, GetProvisioningState, GetUuid, ProvisioningState, PthiError,
+    Command, ControlMode, GetCodeVersions, GetControlMode, GetProvisioningState, GetUuid, ProvisioningState,
+    PthiError,
 };
+use zeroize::Zeroizing;
 
 use crate::detect::amt::{Failure, PthiAnswer, Versions};
 use crate::detect::may_have_pthi;
@@ -56,12 +58,21 @@ impl<'m> Pthi<'m> {
     async fn exchange<C: Command>(&mut self, command: &C) -> Result<C::Reply, Trouble> {
         let point = Point { kind: if C::MUTATING { "mutating" } else { "asking" }, what: C::NAME };
         probe::before(&point);
-        self.mei.send(&command.encode()).await?;
-        let reply = self.mei.recv(self.machine.deadline(REPLY)).await?;
+        let request = command.encode();
+        tracing::debug!(command = C::NAME, mutating = C::MUTATING, "asking AMT over PTHI");
+        tracing::trace!(header = %header(&request), bytes = request.len(), "PTHI request");
+        self.mei.send(&request).await?;
+        // The reply may hold a password.
+        let reply = Zeroizing::new(self.mei.recv(self.machine.deadline(REPLY)).await?);
         probe::after(&point);
-        tracing::debug!(command = C::NAME, bytes = reply.len(), "pthi reply");
+        tracing::trace!(header = %header(&reply), bytes = reply.len(), "PTHI reply");
         Ok(command.decode(&reply)?)
     }
+}
+
+/// The first 16 bytes, which are framing, command and status, never payload; the rest may be a password.
+fn header(message: &[u8]) -> String {
+    message.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Connects to a firmware client, as a point where a run may die.
@@ -69,6 +80,12 @@ pub(super) async fn connect(machine: &Machine, name: &'static str, guid: &str) -
     let point = Point { kind: "connect", what: name };
     probe::before(&point);
     let mei = machine.mei_connect(guid).await?;
+    tracing::debug!(
+        client = name,
+        max_msg_length = mei.max_msg_length,
+        protocol = mei.protocol,
+        "connected over MEI"
+    );
     probe::after(&point);
     Ok(mei)
 }

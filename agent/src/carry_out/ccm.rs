@@ -7,20 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use oob_policy::{Exit, Outcome, Status, Step};
-use oob_wsman::pthi::{
-    ControlMode, GetControlMode, GetLocalSystemAccount, GetProvisioningState, ProvisioningState, Unprovision,
-};
 use oob_wsman::Secret;
 use oob_wsman::client::{Login, probe_realm};
 use oob_wsman::digest::{Ha1, Realm};
+use oob_wsman::pthi::{
+    ControlMode, GetControlMode, GetLocalSystemAccount, GetProvisioningState, ProvisioningState, Unprovision,
+};
 use serde_json::json;
 
 use super::amt::{Point, Pthi, Trouble};
 use super::lme::{Lme, LmeError};
 use super::{Run, failed, outcome, with_evidence};
+use crate::error::chain_of;
 use crate::escrow::{self, Plain};
 use crate::probe;
-use crate::error::chain_of;
 use crate::secrets::Password;
 use crate::state::{JournalEntry, Kind, OrgState, StateError, fold_open, wall_time};
 
@@ -101,7 +101,8 @@ pub(super) async fn set_up(run: &mut Run<'_>, step: &Step) -> Outcome {
         Ok(outcome) => outcome,
         Err(failure) => {
             run.progress.end("failed");
-            let body = json!({"channel": "amt", "step": step.id, "cause": failure.cause, "text": failure.text});
+            let body =
+                json!({"channel": "amt", "step": step.id, "cause": failure.cause, "text": failure.text});
             // The failure is told on stdout and by the exit code in any case.
             if let Err(error) = run.chain.record(run.store, Kind::Failed, body) {
                 tracing::error!(error = %chain_of(&error), "writing the failed event");
@@ -146,7 +147,9 @@ async fn activate(run: &mut Run<'_>, step: &Step) -> Result<Outcome, Failure> {
             let why = answer.err().map_or_else(|| "it answered success".into(), |error| described(&error));
             return Err(Failure::unchanged(
                 "setup-refused",
-                format!("activating client control mode: {why}; AMT is still unprovisioned, so nothing changed"),
+                format!(
+                    "activating client control mode: {why}; AMT is still unprovisioned, so nothing changed"
+                ),
             ));
         }
     }
@@ -169,7 +172,9 @@ async fn require_unprovisioned(pthi: &mut Pthi<'_>) -> Result<(), Failure> {
     }
     Err(Failure::unchanged(
         "state-changed",
-        format!("AMT was unprovisioned when it was detected and is now {state:?}, control mode {mode:?}; run again"),
+        format!(
+            "AMT was unprovisioned when it was detected and is now {state:?}, control mode {mode:?}; run again"
+        ),
     ))
 }
 
@@ -186,7 +191,10 @@ async fn require_client_mode_allowed(local: &mut Client<'_, '_>) -> Result<Realm
     };
     let service = local.get_host_based_setup_service().await?;
     if service.current_control_mode.unwrap_or(0) != 0 {
-        return Err(Failure::unchanged("state-changed", "AMT's host based setup service says it is set up already"));
+        return Err(Failure::unchanged(
+            "state-changed",
+            "AMT's host based setup service says it is set up already",
+        ));
     }
     if !service.allowed_control_modes.contains(&CLIENT_CONTROL_MODE) {
         return Err(Failure {
@@ -209,10 +217,12 @@ fn escrow(run: &mut Run<'_>, realm: &Realm) -> Result<(Password, u32, String), F
     }
     let generation = run.history.amt_generation + 1;
     let refuse = |cause, text: String| Failure { exit: Exit::EscrowNotDurable, cause, text };
-    let password = Password::generate_for_amt()
-        .map_err(|error| refuse("no-random-bytes", format!("making a password: {error}; the device was not touched")))?;
+    let password = Password::generate_for_amt().map_err(|error| {
+        refuse("no-random-bytes", format!("making a password: {error}; the device was not touched"))
+    })?;
     let ids = run.chain.run().clone();
-    let recipients: Vec<String> = run.policy.recipients.iter().map(|recipient| recipient.key.clone()).collect();
+    let recipients: Vec<String> =
+        run.policy.recipients.iter().map(|recipient| recipient.key.clone()).collect();
     let plain = Plain {
         device_id: &ids.device_id,
         aliases: &run.aliases,
@@ -226,8 +236,9 @@ fn escrow(run: &mut Run<'_>, realm: &Realm) -> Result<(Password, u32, String), F
         policy_sha256: &run.policy.sha256,
         notes: "log in as admin with HTTP digest; client control mode can be undone over MEI without it",
     };
-    let sealed = escrow::seal(&plain, &recipients)
-        .map_err(|error| refuse("escrow-not-sealed", format!("sealing the password: {error}; the device was not touched")))?;
+    let sealed = escrow::seal(&plain, &recipients).map_err(|error| {
+        refuse("escrow-not-sealed", format!("sealing the password: {error}; the device was not touched"))
+    })?;
     run.store.put_escrow(&ids.device_id, &sealed)?;
     let file = sealed.name.to_string();
     let labels: Vec<String> = run.policy.recipients.iter().map(oob_policy::Recipient::label).collect();
@@ -262,7 +273,9 @@ async fn mode_after_setup<'a>(pthi: &mut Pthi<'a>, run: &Run<'a>, accepted: bool
         match seen {
             Ok((ControlMode::Client, ProvisioningState::Post)) => return Ok(Mode::Client),
             // A refusal and a device that agrees with it; after an acceptance the device may still be on its way.
-            Ok((ControlMode::None, ProvisioningState::Pre)) if !accepted || left.is_zero() => return Ok(Mode::None),
+            Ok((ControlMode::None, ProvisioningState::Pre)) if !accepted || left.is_zero() => {
+                return Ok(Mode::None);
+            }
             Ok((mode, state)) if left.is_zero() => {
                 return Err(Failure::indeterminate(format!(
                     "AMT shows control mode {mode:?} in provisioning state {state:?} after Setup; escrow holds the \
@@ -288,7 +301,12 @@ async fn mode_after_setup<'a>(pthi: &mut Pthi<'a>, run: &Run<'a>, accepted: bool
 }
 
 /// A login over a new channel with a fresh nonce works with the new password, and fails with another.
-async fn prove<'a>(run: &mut Run<'a>, lme: &mut Lme<'a>, password: &Password, realm: &Realm) -> Result<(), Failure> {
+async fn prove<'a>(
+    run: &mut Run<'a>,
+    lme: &mut Lme<'a>,
+    password: &Password,
+    realm: &Realm,
+) -> Result<(), Failure> {
     run.progress.begin("amt: logging in with the new password");
     let mut second_try = true;
     loop {
@@ -297,7 +315,9 @@ async fn prove<'a>(run: &mut Run<'a>, lme: &mut Lme<'a>, password: &Password, re
         let mut admin = Client::new(&mut *lme, login, cnonce).expect_realm(realm.clone());
         match admin.get_general_settings().await {
             Ok(general) if general.digest_realm.as_deref() == Some(realm.as_str()) => break,
-            Ok(_) => return Err(Failure::unchanged("realm-mismatch", "AMT's realm changed during activation")),
+            Ok(_) => {
+                return Err(Failure::unchanged("realm-mismatch", "AMT's realm changed during activation"));
+            }
             Err(_) if second_try => {
                 second_try = false;
                 run.machine.pause(SETTLE).await;
@@ -313,8 +333,9 @@ async fn prove<'a>(run: &mut Run<'a>, lme: &mut Lme<'a>, password: &Password, re
 
     run.progress.begin("amt: seeing a wrong password refused");
     lme.start_over().await;
-    let wrong = Password::generate_for_amt()
-        .map_err(|error| Failure::unchanged("no-random-bytes", format!("making a wrong password: {error}")))?;
+    let wrong = Password::generate_for_amt().map_err(|error| {
+        Failure::unchanged("no-random-bytes", format!("making a wrong password: {error}"))
+    })?;
     let login = Login::Ha1(ha1(realm, &wrong));
     let mut stranger = Client::new(&mut *lme, login, cnonce).expect_realm(realm.clone());
     match stranger.get_general_settings().await {
@@ -337,7 +358,10 @@ async fn take_back<'a>(run: &mut Run<'a>, pthi: &mut Pthi<'a>, generation: u32, 
     match unprovision(run, pthi, generation).await {
         Ok(()) => {
             run.progress.end("done");
-            Failure { text: format!("{}; it was rolled back, AMT is unprovisioned as before", failure.text), ..failure }
+            Failure {
+                text: format!("{}; it was rolled back, AMT is unprovisioned as before", failure.text),
+                ..failure
+            }
         }
         Err(undoing) => Failure::indeterminate(format!(
             "{}; taking it back failed too ({}); escrow holds the candidate password, and a next run goes on from here",
@@ -373,7 +397,13 @@ async fn unprovision<'a>(run: &mut Run<'a>, pthi: &mut Pthi<'a>, generation: u32
     Ok(())
 }
 
-fn record_proof(run: &mut Run<'_>, step: &Step, realm: &str, generation: u32, file: &str) -> Result<Outcome, Failure> {
+fn record_proof(
+    run: &mut Run<'_>,
+    step: &Step,
+    realm: &str,
+    generation: u32,
+    file: &str,
+) -> Result<Outcome, Failure> {
     let body = json!({
         "channel": "amt", "generation": generation, "realm": realm, "control_mode": "ccm", "escrow": file,
         "proof": ["pthi control mode and provisioning state", "login over a new channel with a fresh nonce",
@@ -392,7 +422,11 @@ fn record_proof(run: &mut Run<'_>, step: &Step, realm: &str, generation: u32, fi
     run.journal.append(JournalEntry::Closed { generation }).map_err(late)?;
     let done = Outcome {
         changed: true,
-        ..outcome(step, Status::Done, "AMT is in client control mode; a fresh login works, a wrong password is refused")
+        ..outcome(
+            step,
+            Status::Done,
+            "AMT is in client control mode; a fresh login works, a wrong password is refused",
+        )
     };
     Ok(with_evidence(
         done,
@@ -415,7 +449,11 @@ pub(super) async fn undo(run: &mut Run<'_>, step: &Step, generation: u32) -> Out
     match ended {
         Ok(()) => Outcome {
             changed: true,
-            ..outcome(step, Status::Done, format!("generation {generation}, unfinished by an earlier run, was taken back"))
+            ..outcome(
+                step,
+                Status::Done,
+                format!("generation {generation}, unfinished by an earlier run, was taken back"),
+            )
         },
         Err(failure) => failure.outcome(step),
     }
@@ -425,7 +463,10 @@ async fn undo_ours(run: &mut Run<'_>, generation: u32) -> Result<(), Failure> {
     let mut pthi = Pthi::connect(run.machine).await?;
     let mode = pthi.ask(GetControlMode).await?;
     if mode != ControlMode::Client {
-        return Err(Failure::unchanged("state-changed", format!("AMT is now in control mode {mode:?}; run again")));
+        return Err(Failure::unchanged(
+            "state-changed",
+            format!("AMT is now in control mode {mode:?}; run again"),
+        ));
     }
     // The journal names the realm that the device had; another one means that others set it up since.
     let ours = run.history.open.as_ref().map(|open| open.realm.clone()).unwrap_or_default();

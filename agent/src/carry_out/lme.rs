@@ -12,8 +12,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use oob_wsman::apf::{ApfError, CLEARTEXT_PORT, ChannelId, Event, OpenFailure, Session};
-use oob_wsman::http::{HttpRequest, HttpResponse};
 use oob_wsman::client::Transport;
+use oob_wsman::http::{HttpRequest, HttpResponse};
 use oob_wsman::mei_clients;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
@@ -40,13 +40,19 @@ pub(super) enum LmeError {
     Mei(#[from] MeiError),
     #[error("speaking APF to AMT: {0}")]
     Apf(#[from] ApfError),
-    #[error("opening AMT's port {CLEARTEXT_PORT} over MEI: refused ({0:?}); is AMT enabled in the firmware setup?")]
+    #[error(
+        "opening AMT's port {CLEARTEXT_PORT} over MEI: refused ({0:?}); is AMT enabled in the firmware setup?"
+    )]
     Refused(OpenFailure),
-    #[error("AMT offers TLS only on its local ports; this build provisions AMT below 19, which has cleartext ones")]
+    #[error(
+        "AMT offers TLS only on its local ports; this build provisions AMT below 19, which has cleartext ones"
+    )]
     TlsOnly,
     #[error("AMT ended the port forwarding session (reason {0}); run again")]
     Disconnected(u32),
-    #[error("waiting for AMT's {what}: nothing came within {waited:?}; run again when the machine has settled")]
+    #[error(
+        "waiting for AMT's {what}: nothing came within {waited:?}; run again when the machine has settled"
+    )]
     Silent { what: &'static str, waited: Duration },
     #[error("reading AMT's HTTP answer: {0}")]
     Http(String),
@@ -83,7 +89,9 @@ impl<'m> Lme<'m> {
         let mut pump = Pump { mei, session };
         pump.session.start();
         let waited = machine.deadline(HANDSHAKE);
-        timeout(waited, pump.until_ready()).await.map_err(|_| LmeError::Silent { what: "port list", waited })??;
+        timeout(waited, pump.until_ready())
+            .await
+            .map_err(|_| LmeError::Silent { what: "port list", waited })??;
         Ok(Self { machine, pump, http: None })
     }
 
@@ -140,10 +148,17 @@ impl Transport for Lme<'_> {
             return Err(LmeError::Http("no connection".into()));
         };
         let point = Point { kind: "asking", what: "http" };
+        // Bodies and Authorization are as good as a password; the names of the headers are not.
+        let names: Vec<&str> = request.headers.iter().map(|(name, _)| *name).collect();
+        tracing::debug!(bytes = request.body.len(), headers = ?names, "HTTP request over APF");
         probe::before(&point);
         let answer = timeout(waited, pump.exchange(http, request)).await;
         probe::after(&point);
         let answer = answer.unwrap_or(Err(LmeError::Silent { what: "answer", waited }));
+        match &answer {
+            Ok(answer) => tracing::debug!(status = answer.status, bytes = answer.body.len(), "HTTP answer"),
+            Err(error) => tracing::debug!(%error, "no HTTP answer"),
+        }
         if answer.is_err() {
             self.start_over().await;
         }
@@ -170,7 +185,9 @@ impl Pump {
             for event in self.turn().await? {
                 match event {
                     Event::Opened { channel } if channel == wanted => return Ok(wanted),
-                    Event::OpenFailed { channel, reason } if channel == wanted => return Err(LmeError::Refused(reason)),
+                    Event::OpenFailed { channel, reason } if channel == wanted => {
+                        return Err(LmeError::Refused(reason));
+                    }
                     _ => {}
                 }
             }
@@ -179,7 +196,12 @@ impl Pump {
 
     async fn until_closed(&mut self, wanted: ChannelId) -> Result<(), LmeError> {
         loop {
-            if self.turn().await?.iter().any(|event| matches!(event, Event::Closed { channel } if *channel == wanted)) {
+            if self
+                .turn()
+                .await?
+                .iter()
+                .any(|event| matches!(event, Event::Closed { channel } if *channel == wanted))
+            {
                 return self.flush().await;
             }
         }
@@ -229,6 +251,7 @@ impl Pump {
     }
 
     async fn take(&mut self, datagram: &[u8]) -> Result<Vec<Event>, LmeError> {
+        tracing::trace!(kind = datagram.first(), bytes = datagram.len(), "APF message from AMT");
         let events = self.session.receive(datagram)?;
         for event in &events {
             if let Event::Disconnected { reason } = event {
@@ -241,6 +264,7 @@ impl Pump {
 
     async fn flush(&mut self) -> Result<(), LmeError> {
         while let Some(datagram) = self.session.poll_transmit() {
+            tracing::trace!(kind = datagram.first(), bytes = datagram.len(), "APF message to AMT");
             self.mei.send(&datagram).await?;
         }
         Ok(())

@@ -32,7 +32,8 @@ pub struct Run<'a> {
 pub async fn carry_out(run: &mut Run<'_>, plan: &Plan) -> Vec<Outcome> {
     let mut outcomes: Vec<Outcome> = Vec::new();
     for step in &plan.steps {
-        let failed = outcomes.iter().any(|outcome| matches!(outcome.status, Status::Failed | Status::NeedsHuman));
+        let failed =
+            outcomes.iter().any(|outcome| matches!(outcome.status, Status::Failed | Status::NeedsHuman));
         let outcome = if failed { skipped(step) } else { carry_out_step(run, step).await };
         outcomes.push(outcome);
     }
@@ -46,9 +47,12 @@ async fn carry_out_step(run: &mut Run<'_>, step: &Step) -> Outcome {
         StepKind::AmtUndo { generation } => ccm::undo(run, step, *generation).await,
         StepKind::AmtConfirm { realm, last_proof } => ccm::confirm(run, step, realm, last_proof).await,
         StepKind::StageSoftDisable => stage::soft_disable(run, step),
-        StepKind::ReportOnly { because } => {
-            failed(step, Exit::Impossible, "report-only", format!("nothing was staged: {}", because.join("; ")))
-        }
+        StepKind::ReportOnly { because } => failed(
+            step,
+            Exit::Impossible,
+            "report-only",
+            format!("nothing was staged: {}", because.join("; ")),
+        ),
         // A plan with a refusal is not carried out at all; the caller has said so before coming here.
         StepKind::Refuse { exit, cause, text } => failed(step, *exit, cause, text.clone()),
     }

@@ -9,7 +9,12 @@ use crate::state::{Kind, StateError, Written};
 
 pub(super) fn soft_disable(run: &mut Run<'_>, step: &Step) -> Outcome {
     let Some(image) = run.image else {
-        return failed(step, Exit::Impossible, "no-firmware-image", "no image was given; name one with --firmware-image");
+        return failed(
+            step,
+            Exit::Impossible,
+            "no-firmware-image",
+            "no image was given; name one with --firmware-image",
+        );
     };
     run.progress.begin("firmware: setting the soft-disable strap in a copy of the image");
     let changed = oob_mecheck::inspect(&image.bytes)
@@ -19,7 +24,12 @@ pub(super) fn soft_disable(run: &mut Run<'_>, step: &Step) -> Outcome {
         Ok(changed) => changed,
         Err(refusal) => {
             run.progress.end("refused");
-            return failed(step, Exit::DeviceFailed, "image-refused", format!("{refusal}; no file was written"));
+            return failed(
+                step,
+                Exit::DeviceFailed,
+                "image-refused",
+                format!("{refusal}; no file was written"),
+            );
         }
     };
     let staging = lay_out(&image.bytes, &inspection, &neutralized, &run.policy.sha256);
@@ -28,7 +38,12 @@ pub(super) fn soft_disable(run: &mut Run<'_>, step: &Step) -> Outcome {
     let (directory, fresh) = match written {
         Ok(written) => written,
         Err(error) => {
-            return failed(step, Exit::EscrowNotDurable, "staging-not-written", format!("staging the image: {error}"));
+            return failed(
+                step,
+                Exit::EscrowNotDurable,
+                "staging-not-written",
+                format!("staging the image: {error}"),
+            );
         }
     };
     let text = format!(
@@ -36,7 +51,12 @@ pub(super) fn soft_disable(run: &mut Run<'_>, step: &Step) -> Outcome {
          was flashed, so the ME still runs"
     );
     let status = if fresh { Status::Done } else { Status::AlreadySo };
-    let done = Outcome { exit: Exit::Pending, cause: Some("staged".into()), changed: fresh, ..outcome(step, status, text) };
+    let done = Outcome {
+        exit: Exit::Pending,
+        cause: Some("staged".into()),
+        changed: fresh,
+        ..outcome(step, status, text)
+    };
     with_evidence(
         done,
         [
@@ -58,7 +78,8 @@ fn write(run: &mut Run<'_>, staging: &crate::firmware::Staging) -> Result<(Strin
         let written = run.store.put_staged(&device_id, name, file, bytes)?;
         fresh |= written == Written::New;
     }
-    let known = run.history.staged.as_ref().is_some_and(|staged| staged.result_sha256 == staging.result_sha256);
+    let known =
+        run.history.staged.as_ref().is_some_and(|staged| staged.result_sha256 == staging.result_sha256);
     if !known {
         let body = json!({
             "original_sha256": staging.original_sha256, "result_sha256": staging.result_sha256,

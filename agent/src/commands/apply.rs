@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use oob_policy::{
-    Assessment, Context, Detection, Exit, Format, History, Outcome, Plan, Policy, PolicyTrust, Report, RootKind,
-    StepKind, assess, decide, refusal_outcomes,
+    Assessment, Context, Detection, Exit, Format, History, Outcome, Plan, Policy, PolicyTrust, Report,
+    RootKind, StepKind, assess, decide, refusal_outcomes,
 };
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -21,14 +21,14 @@ use crate::carry_out::{Run, carry_out};
 use crate::cli::Apply;
 use crate::error::chain_of;
 use crate::firmware::Image;
-use crate::{detect, identity};
 use crate::log::Progress;
 use crate::machine::Machine;
 use crate::report;
 use crate::state::{
-    Chain, DirStore, Durability, EventPolicy, Journal, Kind, Medium, OrgState, Signer, StateError, durability, fold,
-    new_run_id,
+    Chain, DirStore, Durability, EventPolicy, Journal, Kind, Medium, OrgState, Signer, StateError,
+    durability, fold, new_run_id,
 };
+use crate::{detect, identity};
 
 pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
     let ended = run(arguments).await;
@@ -47,13 +47,15 @@ pub(super) async fn plan(arguments: &Apply) -> Result<Exit, Stop> {
     let store = DirStore::at(&arguments.out);
     let device_id = match &inputs.detection.device_id {
         Some(id) => Some(id.clone()),
-        None => store.read_seed().map_err(unreadable)?.map(|seed| weak_id(&inputs.machine, &seed)),
+        None => {
+            store.read_seed().map_err(|error| unreadable(&error))?.map(|seed| weak_id(&inputs.machine, &seed))
+        }
     };
     let history = match &device_id {
         Some(id) => {
-            store.check_root(id, inputs.machine.kind()).map_err(unreadable)?;
-            let journal = Journal::read(&store, id).map_err(unreadable)?;
-            fold(&store.stored(id).map_err(unreadable)?, &journal)
+            store.check_root(id, inputs.machine.kind()).map_err(|error| unreadable(&error))?;
+            let journal = Journal::read(&store, id).map_err(|error| unreadable(&error))?;
+            fold(&store.stored(id).map_err(|error| unreadable(&error))?, &journal)
         }
         None => History::default(),
     };
@@ -128,15 +130,17 @@ async fn run(arguments: &Apply) -> Result<Exit, Stop> {
     if let Some(stop) = policy_refusal(&early) {
         return Err(stop);
     }
-    store.prepare().map_err(unwritable)?;
+    store.prepare().map_err(|error| unwritable(&error))?;
     let device_id = match &detection.device_id {
         Some(id) => id.clone(),
-        None => weak_id(machine, &store.weak_seed().map_err(unwritable)?),
+        None => weak_id(machine, &store.weak_seed().map_err(|error| unwritable(&error))?),
     };
-    store.check_root(&device_id, machine.kind()).map_err(unwritable)?;
-    let lock = store.lock(&device_id).map_err(unwritable)?;
-    let mut journal = Journal::open(&store, &lock).map_err(unwritable)?;
-    let history = fold(&store.stored(&device_id).map_err(unwritable)?, journal.entries());
+    store.check_root(&device_id, machine.kind()).map_err(|error| unwritable(&error))?;
+    let lock = store.lock(&device_id).map_err(|error| unwritable(&error))?;
+    let mut journal = Journal::open(&store, &lock).map_err(|error| unwritable(&error))?;
+    let history = fold(&store.stored(&device_id).map_err(|error| unwritable(&error))?, journal.entries());
+    // A run that died between its proof and the journal's last line left nothing undone.
+    journal.close_proven(&history).map_err(|error| unwritable(&error))?;
 
     let plan = decide(policy, detection, &history, context);
     if let Some(stop) = policy_refusal(&plan) {
@@ -217,7 +221,12 @@ fn judge(
 }
 
 /// The record for the org, then the pages for people. The paths of the pages.
-fn write(store: &DirStore, chain: &mut Chain, policy: &Policy, report: &Report) -> Result<Vec<PathBuf>, StateError> {
+fn write(
+    store: &DirStore,
+    chain: &mut Chain,
+    policy: &Policy,
+    report: &Report,
+) -> Result<Vec<PathBuf>, StateError> {
     let body = json!({
         "capability": report.capability, "outcomes": report.outcomes, "findings": report.findings,
         "facts": report.facts, "exit_code": report.exit.code(), "reason": report.reason, "changed": report.changed,
@@ -243,7 +252,8 @@ fn unrendered(error: &dyn std::error::Error) -> StateError {
 
 fn print_result(arguments: &Apply, report: &Report, pages: &[PathBuf]) -> Result<(), Stop> {
     if !arguments.json {
-        let place = pages.last().map_or_else(|| "(not written)".to_owned(), |page| page.display().to_string());
+        let place =
+            pages.last().map_or_else(|| "(not written)".to_owned(), |page| page.display().to_string());
         return print(&report::summary(report, &place));
     }
     let result: Value = json!({
@@ -261,7 +271,8 @@ fn policy_refusal(plan: &Plan) -> Option<Stop> {
         StepKind::Refuse { exit: Exit::PolicyRefused, cause, text } => Some((cause, text)),
         _ => None,
     });
-    let (causes, texts): (Vec<_>, Vec<_>) = refusals.map(|(cause, text)| (cause.clone(), text.clone())).unzip();
+    let (causes, texts): (Vec<_>, Vec<_>) =
+        refusals.map(|(cause, text)| (cause.clone(), text.clone())).unzip();
     let cause = causes.into_iter().next()?;
     Some(Stop::new(Exit::PolicyRefused, &cause, texts.join("\n")))
 }
@@ -292,11 +303,14 @@ fn weak_id(machine: &Machine, seed: &[u8; 32]) -> String {
     identity::device_id("seed", &value)
 }
 
-fn unwritable(error: StateError) -> Stop {
-    let text = format!("opening --out: {}; the device is untouched, name another directory with --out", chain_of(&error));
+fn unwritable(error: &StateError) -> Stop {
+    let text = format!(
+        "opening --out: {}; the device is untouched, name another directory with --out",
+        chain_of(error)
+    );
     Stop::new(Exit::EscrowNotDurable, "out-not-writable", text)
 }
 
-fn unreadable(error: StateError) -> Stop {
-    Stop::new(Exit::EscrowNotDurable, "out-not-readable", format!("reading --out: {}", chain_of(&error)))
+fn unreadable(error: &StateError) -> Stop {
+    Stop::new(Exit::EscrowNotDurable, "out-not-readable", format!("reading --out: {}", chain_of(error)))
 }

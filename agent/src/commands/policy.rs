@@ -3,7 +3,9 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use oob_policy::{Context, Detection, Diagnostic, DiagnosticLevel, Exit, Policy, PolicyTrust, explain as explain_policy};
+use oob_policy::{
+    Context, Detection, Diagnostic, DiagnosticLevel, Exit, Policy, PolicyTrust, explain as explain_policy,
+};
 
 use super::detect::{look, open_machine};
 use super::{Stop, print, print_json};
@@ -15,7 +17,12 @@ const LARGEST: u64 = 1 << 20;
 pub(super) fn lint(file: &Path) -> Result<Exit, Stop> {
     let policy = read_policy(file)?;
     let rules = policy.rules.len();
-    print(&format!("policy {} serial {}: no errors, {rules} rule{}\n", policy.name, policy.serial, if rules == 1 { "" } else { "s" }))?;
+    print(&format!(
+        "policy {} serial {}: no errors, {rules} rule{}\n",
+        policy.name,
+        policy.serial,
+        if rules == 1 { "" } else { "s" }
+    ))?;
     Ok(Exit::Satisfied)
 }
 
@@ -54,7 +61,11 @@ pub(super) async fn explain(arguments: &Explain) -> Result<Exit, Stop> {
 fn read_facts(file: &Path) -> Result<Detection, Stop> {
     let shown = file.display();
     let wrong = |error: &dyn std::fmt::Display| {
-        Stop::new(Exit::Usage, "facts-unreadable", format!("reading facts {shown}: {error}; make them with `detect --json`"))
+        Stop::new(
+            Exit::Usage,
+            "facts-unreadable",
+            format!("reading facts {shown}: {error}; make them with `detect --json`"),
+        )
     };
     let bytes = read_limited(file).map_err(|error| wrong(&error))?;
     let detection: Detection = serde_json::from_slice(&bytes).map_err(|error| wrong(&error))?;
@@ -68,15 +79,20 @@ fn read_facts(file: &Path) -> Result<Detection, Stop> {
 pub(super) fn read_policy(file: &Path) -> Result<Policy, Stop> {
     let shown = file.display().to_string();
     let refuse = |cause, text: String| Stop::new(Exit::PolicyRefused, cause, text);
-    let bytes = read_limited(file)
-        .map_err(|error| refuse("policy-unreadable", format!("reading policy {shown}: {error}; name one with --policy")))?;
+    let bytes = read_limited(file).map_err(|error| {
+        refuse("policy-unreadable", format!("reading policy {shown}: {error}; name one with --policy"))
+    })?;
     let source = std::str::from_utf8(&bytes).map_err(|error| {
-        refuse("policy-malformed", format!("reading policy {shown}: not UTF-8 at byte {}; save it as UTF-8", error.valid_up_to()))
+        refuse(
+            "policy-malformed",
+            format!("reading policy {shown}: not UTF-8 at byte {}; save it as UTF-8", error.valid_up_to()),
+        )
     })?;
     let (policy, diagnostics) = Policy::parse(source, &shown, &sha256_hex(&bytes));
     show(&diagnostics, source, &shown);
     policy.ok_or_else(|| {
-        let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == DiagnosticLevel::Error).count();
+        let errors =
+            diagnostics.iter().filter(|diagnostic| diagnostic.severity == DiagnosticLevel::Error).count();
         let plural = if errors == 1 { "error" } else { "errors" };
         refuse("policy-malformed", format!("policy {shown} has {errors} {plural}; nothing was touched"))
     })

@@ -26,14 +26,18 @@ impl Image {
     /// A sentence for people where the file cannot be read, is too large, or is no flash image.
     pub fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display();
-        let mut file = File::open(path).map_err(|error| format!("opening firmware image {shown}: {error}"))?;
+        let mut file =
+            File::open(path).map_err(|error| format!("opening firmware image {shown}: {error}"))?;
         let mut bytes = Vec::new();
         let limited = Read::by_ref(&mut file).take(LARGEST + 1).read_to_end(&mut bytes);
         limited.map_err(|error| format!("reading firmware image {shown}: {error}"))?;
         if bytes.len() as u64 > LARGEST {
-            return Err(format!("reading firmware image {shown}: larger than {LARGEST} bytes, so no flash dump"));
+            return Err(format!(
+                "reading firmware image {shown}: larger than {LARGEST} bytes, so no flash dump"
+            ));
         }
-        let inspection = oob_mecheck::inspect(&bytes).map_err(|error| format!("firmware image {shown}: {error}"))?;
+        let inspection =
+            oob_mecheck::inspect(&bytes).map_err(|error| format!("firmware image {shown}: {error}"))?;
         let facts = describe(&bytes, &inspection);
         Ok(Self { bytes, facts })
     }

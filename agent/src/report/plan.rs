@@ -8,7 +8,10 @@ use super::words::shown;
 
 /// One paragraph a step.
 pub fn plan_text(plan: &Plan) -> String {
-    let rule = plan.rule.as_deref().map_or_else(|| "no rule matches, so the defaults apply".into(), |id| format!("rule {id}"));
+    let rule = plan
+        .rule
+        .as_deref()
+        .map_or_else(|| "no rule matches, so the defaults apply".into(), |id| format!("rule {id}"));
     let mut text = format!("{} ({})\n", plan.action.word(), shown(&rule));
     for (index, step) in plan.steps.iter().enumerate() {
         // Writing to a String cannot fail.

@@ -5,13 +5,19 @@
 
 use std::path::PathBuf;
 
+use super::StateError;
 use super::dir::{DirStore, device, local};
 use super::disk::Written;
-use super::StateError;
 
 impl DirStore {
     /// Adds a file to the staging directory `name` of a device. The same file again is success.
-    pub fn put_staged(&self, device_id: &str, name: &str, file: &str, bytes: &[u8]) -> Result<Written, StateError> {
+    pub fn put_staged(
+        &self,
+        device_id: &str,
+        name: &str,
+        file: &str,
+        bytes: &[u8],
+    ) -> Result<Written, StateError> {
         let directory = staging(device_id, name)?;
         self.disk().create_dirs(&directory)?;
         self.disk().write_new(&format!("{directory}/{file}"), bytes)
