@@ -187,7 +187,9 @@ fn corpus(test: &str) -> Option<(PathBuf, PathBuf)> {
         }
         (None, None) => {
             // Past the test harness, which would swallow what a passing test prints.
-            let line = format!("skipped without OOB_CORPUS and OOB_CORPUS_BUILT: detect_corpus::{test}\n");
+            let line = format!(
+                "skipped: detect_corpus::{test} (captures), OOB_CORPUS and OOB_CORPUS_BUILT are not set\n"
+            );
             let _ = std::io::stderr().write_all(line.as_bytes());
             None
         }
