@@ -75,7 +75,7 @@ fn every_leaf_of_the_recorded_general_settings_is_there() {
 #[test]
 fn the_corpus_s_requests_are_served_and_its_leaves_are_there() {
     let Some(corpus) = std::env::var_os("OOB_CORPUS") else {
-        let _ = std::io::Write::write_all(
+        let _ = Write::write_all(
             &mut std::io::stderr(),
             b"skipped: oob-sim against the corpus requests, OOB_CORPUS is not set\n",
         );
@@ -187,7 +187,7 @@ fn set_up_wants_the_right_kind_of_password() {
 #[test]
 fn curl_logs_in_from_outside() {
     if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
-        let _ = std::io::Write::write_all(
+        let _ = Write::write_all(
             &mut std::io::stderr(),
             b"skipped: oob-sim against curl, which is not installed\n",
         );
