@@ -58,7 +58,7 @@ fn each_recipient_alone_can_open_it() {
 #[test]
 fn age_itself_opens_it() {
     if Command::new("age").arg("--version").output().is_err() {
-        let _ = std::io::Write::write_all(
+        let _ = Write::write_all(
             &mut std::io::stderr(),
             b"skipped: escrow files opened with age, which is not installed\n",
         );
