@@ -97,7 +97,7 @@ pub struct Machine {
 impl Machine {
     pub fn start(profile: &str, dir: &Path, arguments: &[&str]) -> Self {
         let mut process = Command::new(program("oob-sim"))
-            .args(["machine", "--profile", profile, "--until-stdin-closes", "--dir"])
+            .args(["machine", "--profile", profile, "--until-stdin-closes", "--time-scale", "0.05", "--dir"])
             .arg(dir)
             .args(arguments)
             .stdin(Stdio::piped())
