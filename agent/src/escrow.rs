@@ -99,13 +99,6 @@ pub fn check_recipient(key: &str) -> Result<(), SealError> {
     parse_recipient(key).map(|_| ())
 }
 
-/// The short name of a recipient in events and reports: 16 hex digits of the sha256 of the key's text.
-pub fn fingerprint(key: &str) -> String {
-    let mut hash = sha256_hex(key.trim().as_bytes());
-    hash.truncate(16);
-    hash
-}
-
 impl EscrowName {
     /// Reads a file name; none for what no agent would have written.
     pub fn parse(name: &str) -> Option<Self> {

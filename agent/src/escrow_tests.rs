@@ -139,10 +139,3 @@ fn names() {
         assert_eq!(EscrowName::parse(name), None, "{name}");
     }
 }
-
-#[test]
-fn fingerprints_ignore_space_around_a_key() {
-    assert_eq!(fingerprint("age1x"), fingerprint(" age1x\n"));
-    assert_eq!(fingerprint("age1x").len(), 16);
-    assert_ne!(fingerprint("age1x"), fingerprint("age1y"));
-}

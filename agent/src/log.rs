@@ -6,7 +6,6 @@ use std::io::{self, IsTerminal, Write};
 use tracing::Level;
 
 use crate::cli::{Log, LogFormat};
-use crate::report::escape_terminal;
 
 /// Starts the log. Secrets have no text form, so no level can print one.
 pub fn start(log: &Log) {
@@ -41,7 +40,7 @@ pub fn exit_on_panic() {
 /// One line on stderr that a person must see whatever the log level.
 pub fn problem(text: &dyn Display) {
     for line in text.to_string().lines() {
-        let _ = writeln!(io::stderr(), "oob-agent: {}", escape_terminal(line));
+        let _ = writeln!(io::stderr(), "oob-agent: {}", oob_policy::shown(line));
     }
 }
 
@@ -63,14 +62,14 @@ impl Progress {
         self.done += 1;
         self.total = self.total.max(self.done);
         if !self.quiet {
-            let _ = write!(io::stderr(), "[{}/{}] {} ... ", self.done, self.total, escape_terminal(what));
+            let _ = write!(io::stderr(), "[{}/{}] {} ... ", self.done, self.total, oob_policy::shown(what));
             let _ = io::stderr().flush();
         }
     }
 
     pub fn end(&mut self, how: &str) {
         if !self.quiet {
-            let _ = writeln!(io::stderr(), "{}", escape_terminal(how));
+            let _ = writeln!(io::stderr(), "{}", oob_policy::shown(how));
         }
     }
 }

@@ -50,4 +50,4 @@ pub use report::{
     Agent, Capability, CapabilitySummary, ChannelRecord, ChannelState, Finding, PolicyRef, Proof, Report,
     Severity,
 };
-pub use shown::shown;
+pub use shown::{deceives, shown};

@@ -286,3 +286,12 @@ fn texts_of_devices_are_escaped_in_the_plan() {
     let plan = Case::using("").amt("unknown", "unknown").plan();
     assert!(plan.steps[0].reason.contains("nobody\\u{1b}[2J knows"), "{}", plan.steps[0].reason);
 }
+
+#[test]
+fn an_ssh_recipient_is_refused_before_any_call() {
+    let mut case = Case::using("");
+    case.policy.recipients[0].key =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl".into();
+    let name = case.policy.recipients[0].name.clone();
+    assert_eq!(case.steps(), [format!("refuse.policy-value-not-carried-out.{name}")]);
+}

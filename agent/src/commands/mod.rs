@@ -66,7 +66,7 @@ pub(crate) fn print(text: &str) -> Result<(), Stop> {
 }
 
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Stop> {
-    let text = serde_json::to_string_pretty(value)
+    let text = crate::report::json(value)
         .map_err(|error| Stop::internal(format!("writing the result as JSON: {error}")))?;
-    print(&format!("{text}\n"))
+    print(&text)
 }

@@ -62,7 +62,7 @@ fn manifest(inspection: &Inspection, done: &Neutralized, policy_sha256: &str, ha
         ],
         "expected_after_power_cycle": {
             "hfsts1": "ME device absent, or working state 4 or 5 with operation mode 2 or 3 and init complete 0",
-            "source": "reference picture for a set soft-disable strap; only `verify` on a later boot may say effective",
+            "source": "reference picture for a set soft-disable strap; only a look at the running machine on a later boot may say effective",
         },
         "sha256": hashes,
     })

@@ -1,7 +1,7 @@
-use oob_policy::RootKind;
+use oob_policy::{RootKind, shown};
 
+use super::super::json;
 use super::super::testing::{HOSTILE, desktop, harmless, hostile};
-use super::super::{escape_terminal, json};
 use super::*;
 
 /// The page with everything in `<...>` only, as a browser would see it.
@@ -61,7 +61,7 @@ fn foreign_text_stays_text() {
     assert_eq!(tags(&page), tags(&html(&harmless()).unwrap()));
     assert!(!page.contains("<script") && !page.contains("<img"));
     let visible = page.replace('\n', "");
-    assert_eq!(escape_terminal(&visible), visible);
+    assert_eq!(shown(&visible), visible);
     assert!(page.contains("\\u{202e}txt"), "the override must be visible as text");
     // The test has teeth: the text stands in the page, escaped.
     assert!(page.matches("alert(1)").count() > 40);

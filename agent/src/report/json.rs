@@ -1,8 +1,7 @@
 //! The report for programs.
 
+use oob_policy::deceives;
 use serde::Serialize;
-
-use super::escape::deceives;
 
 /// Indented JSON with a line end. Characters that could steer a terminal are written as `\uXXXX`, which every reader
 /// turns back: the value is unchanged, and a person may look at the file.
@@ -29,6 +28,7 @@ pub fn json<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
 
 #[cfg(test)]
 mod tests {
+    use oob_policy::deceives;
     use serde_json::{Value, json};
 
     #[test]
@@ -36,7 +36,7 @@ mod tests {
         let value = json!({"a\u{202e}": ["\u{1b}[2J\n\"\\", "\u{e0041}\u{7f}\u{9b}", 1, null]});
         let text = super::json(&value).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
-        assert!(text.trim_end().chars().all(|c| c == '\n' || !super::deceives(c)), "{text:?}");
+        assert!(text.trim_end().chars().all(|c| c == '\n' || !deceives(c)), "{text:?}");
         assert!(text.contains("\\u202e") && text.contains("\\udb40\\udc41"), "{text}");
     }
 }

@@ -1,7 +1,6 @@
 //! What is told to people and programs about a run: all from one [`oob_policy::Report`], so that no two of them can
 //! disagree.
 
-mod escape;
 mod html;
 mod json;
 mod plan;
@@ -11,7 +10,6 @@ mod testing;
 mod text;
 mod words;
 
-pub use escape::escape_terminal;
 pub use html::html;
 pub use json::json;
 pub use plan::plan_text;

@@ -1,7 +1,7 @@
 use oob_policy::{Detection, RootKind, Status};
 
+use super::super::facts_table;
 use super::super::testing::{desktop, hostile};
-use super::super::{escape_terminal, facts_table};
 use super::*;
 
 /// The text as it looks without a terminal.
@@ -70,7 +70,7 @@ fn foreign_text_cannot_steer_the_terminal() {
             rest = &sequence[own.expect("a foreign escape sequence").len()..];
         }
         let stripped = plain(&text).replace('\n', "");
-        assert_eq!(escape_terminal(&stripped), stripped);
+        assert_eq!(oob_policy::shown(&stripped), stripped);
         assert_eq!(text.lines().count(), lines, "{text}");
     }
 }

@@ -5,8 +5,6 @@ use oob_policy::{
     StepKind, UNKNOWN, Value,
 };
 
-use super::escape_terminal;
-
 /// The color family of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -56,10 +54,10 @@ pub(super) const fn root(kind: RootKind) -> Option<(&'static str, &'static str)>
 
 /// One line, cut where it would be a page of its own.
 pub(super) fn shown(text: &str) -> String {
-    let safe = escape_terminal(text);
+    let safe = oob_policy::shown(text);
     match safe.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}...", safe.get(..end).unwrap_or_default()),
-        None => safe.into_owned(),
+        None => safe,
     }
 }
 

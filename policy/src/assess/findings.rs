@@ -88,7 +88,7 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
     }
     if input.staged() {
         let text = "A firmware image is staged, not flashed: the management engine runs as before. Only \
-                    `oob-agent verify` on a later boot may say that it is in effect.";
+                    a look at the running machine on a later boot may say that it is in effect.";
         add("neutralize-staged", Severity::Info, text.to_owned());
     }
     found
@@ -98,8 +98,7 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
 pub(super) fn not_assessed(input: &Assessment<'_>) -> Vec<String> {
     let mut list = vec![
         "firmware that lies: everything here is as this machine reports it about itself".to_owned(),
-        "whether any channel is reachable from another machine: only a run of `verify` there can tell"
-            .to_owned(),
+        "whether any channel is reachable from another machine: only a login from there can tell".to_owned(),
         "whether the machine comes back: nothing was reset or switched off to try".to_owned(),
         "power distribution: which outlets feed this machine".to_owned(),
     ];

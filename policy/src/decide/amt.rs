@@ -20,8 +20,8 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
         Situation::Candidates(open) => {
             let text = format!(
                 "a run of ours ended while credential generation {} was on its way, and AMT is now in a state that \
-                 cannot be taken back without a password (control mode {}): try the escrowed candidates with \
-                 `oob-agent escrow try`",
+                 cannot be taken back without a password (control mode {}): open the escrow files with an identity, and \
+                 try their passwords as admin, newest first, each once, 20 s apart",
                 open.generation, facts.mode
             );
             refuse(draft, Exit::Indeterminate, "indeterminate", text);
@@ -199,6 +199,20 @@ fn refuse_values(case: &Case<'_>, draft: &mut Draft) {
         if !carried_out(setting) {
             refuse_value(setting, draft);
         }
+    }
+    // An age file needs the SSH part of the format for these, which this build leaves out.
+    for recipient in case.policy.recipients.iter().filter(|recipient| recipient.key.starts_with("ssh-")) {
+        let text = format!(
+            "escrow recipient `{}` is an SSH key, and this build seals to age keys only: give an age1... key",
+            recipient.name
+        );
+        draft.refuse(
+            Exit::Impossible,
+            "policy-value-not-carried-out",
+            Some(&recipient.name),
+            Some(Channel::Amt),
+            text,
+        );
     }
 }
 
