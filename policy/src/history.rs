@@ -15,6 +15,8 @@ pub struct History {
     pub forked: bool,
     /// AMT as we last proved it to be ours.
     pub amt: Option<AmtOurs>,
+    /// Other proofs that were not undone, newest first: where stores were merged, one of them may be the live one.
+    pub amt_older: Vec<AmtOurs>,
     /// Highest credential generation seen for AMT, in events or escrow files; 0 when there is none.
     pub amt_generation: u32,
     /// A change that our own journal shows we had begun and not finished.
@@ -39,6 +41,10 @@ pub struct AmtOurs {
     pub event: String,
     /// Escrow file name that holds the credential.
     pub escrow: String,
+    /// That file is in the store, and its content matches its name.
+    pub sealed: bool,
+    /// Whom it is sealed to, as `name (role) fingerprint`; empty where no event tells.
+    pub recipients: Vec<String>,
 }
 
 /// The open journal: which credential generation was on its way to the device when the run ended.
@@ -47,7 +53,9 @@ pub struct OpenChange {
     pub generation: u32,
     /// `DigestRealm` of the device just before the change.
     pub realm: String,
-    /// The mutating call was about to be sent, so it may have happened.
+    /// Escrow file name that holds the candidate.
+    pub escrow: String,
+    /// The mutating call was about to be sent and was not refused, so it may have happened.
     pub call_sent: bool,
 }
 

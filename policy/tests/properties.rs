@@ -106,10 +106,13 @@ fn history() -> impl Strategy<Value = History> {
         control_mode: mode.to_owned(),
         event: "e1-x".to_owned(),
         escrow: "amt.1.00.age".to_owned(),
+        sealed: generation != 3,
+        recipients: Vec::new(),
     });
     let open = (0_u32..4, any::<bool>()).prop_map(|(generation, call_sent)| OpenChange {
         generation,
         realm: "Digest:00".to_owned(),
+        escrow: "amt.2.00.age".to_owned(),
         call_sent,
     });
     let seen = option::of((0_u64..10, select(vec!["aa", "cc"])));

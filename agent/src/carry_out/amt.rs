@@ -30,6 +30,13 @@ pub enum Trouble {
     Pthi(#[from] PthiError),
 }
 
+impl Trouble {
+    /// The device answered, and said no. Anything else leaves open what it did.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self, Self::Pthi(PthiError::Status(_)))
+    }
+}
+
 /// An open connection to the PTHI client.
 pub struct Pthi<'m> {
     machine: &'m Machine,
@@ -42,11 +49,11 @@ impl<'m> Pthi<'m> {
     }
 
     /// Asks once; a question that changes nothing is asked again while the firmware says that it is not ready.
-    pub async fn ask<C: Command>(&mut self, command: C) -> Result<C::Reply, Trouble> {
+    pub async fn ask<C: Command>(&mut self, command: &C) -> Result<C::Reply, Trouble> {
         let mut tries = if C::MUTATING { 1 } else { NOT_READY_TRIES };
         loop {
             tries -= 1;
-            match self.exchange(&command).await {
+            match self.ask_once(command).await {
                 Err(Trouble::Pthi(PthiError::Status(status))) if status.is_transient() && tries > 0 => {
                     self.machine.pause(NOT_READY_PAUSE).await;
                 }
@@ -55,7 +62,8 @@ impl<'m> Pthi<'m> {
         }
     }
 
-    async fn exchange<C: Command>(&mut self, command: &C) -> Result<C::Reply, Trouble> {
+    /// Asks once, whatever the answer.
+    pub(super) async fn ask_once<C: Command>(&mut self, command: &C) -> Result<C::Reply, Trouble> {
         let point = Point { kind: if C::MUTATING { "mutating" } else { "asking" }, what: C::NAME };
         probe::before(&point);
         let request = command.encode();
@@ -107,35 +115,63 @@ pub async fn ask(machine: &Machine) -> Option<PthiAnswer> {
     if !may_have_pthi(machine) {
         return None;
     }
-    let mut pthi = match Pthi::connect(machine).await {
-        Ok(pthi) => pthi,
+    let mut survey = match Pthi::connect(machine).await {
+        Ok(pthi) => Survey { machine, pthi: Some(pthi), reconnected: false, lost: None },
         Err(Trouble::Mei(error)) => return Some(PthiAnswer::unreachable(&error)),
         Err(Trouble::Pthi(_)) => return None,
     };
-    let code_versions = pthi.ask(GetCodeVersions).await.map(|versions| Versions {
+    let code_versions = survey.put(GetCodeVersions).await.map(|versions| Versions {
         amt: versions.amt().unwrap_or_default().to_owned(),
         sku: versions.sku().map_or(0, |sku| sku.0),
         build: versions.build().unwrap_or_default().to_owned(),
     });
-    let provisioning = pthi.ask(GetProvisioningState).await.map(|state| match state {
+    let provisioning = survey.put(GetProvisioningState).await.map(|state| match state {
         ProvisioningState::Pre => 0,
         ProvisioningState::In => 1,
         ProvisioningState::Post => 2,
         ProvisioningState::Other(other) => other,
     });
-    let control_mode = pthi.ask(GetControlMode).await.map(|mode| match mode {
+    let control_mode = survey.put(GetControlMode).await.map(|mode| match mode {
         ControlMode::None => 0,
         ControlMode::Client => 1,
         ControlMode::Admin => 2,
         ControlMode::Other(other) => other,
     });
-    let uuid = pthi.ask(GetUuid).await;
-    Some(PthiAnswer {
-        code_versions: code_versions.map_err(failure),
-        provisioning: provisioning.map_err(failure),
-        control_mode: control_mode.map_err(failure),
-        uuid: uuid.map_err(failure),
-    })
+    let uuid = survey.put(GetUuid).await;
+    Some(PthiAnswer { code_versions, provisioning, control_mode, uuid })
+}
+
+/// The questions of detection: one that gets no proper reply is put once more over a new connection, and after that
+/// the device is left alone.
+struct Survey<'m> {
+    machine: &'m Machine,
+    pthi: Option<Pthi<'m>>,
+    reconnected: bool,
+    lost: Option<Failure>,
+}
+
+impl Survey<'_> {
+    async fn put<C: Command>(&mut self, command: C) -> Result<C::Reply, Failure> {
+        loop {
+            let Some(pthi) = &mut self.pthi else {
+                return Err(self
+                    .lost
+                    .clone()
+                    .unwrap_or_else(|| Failure::Other("the connection was lost".into())));
+            };
+            let trouble = match pthi.ask(&command).await {
+                Ok(reply) => return Ok(reply),
+                Err(trouble) if trouble.is_answer() => return Err(failure(trouble)),
+                Err(trouble) => trouble,
+            };
+            self.pthi = None; // closed before the next is opened: most clients take one connection
+            self.lost = Some(failure(trouble));
+            if !self.reconnected {
+                self.reconnected = true;
+                self.pthi = Pthi::connect(self.machine).await.ok();
+            }
+        }
+    }
 }
 
 fn failure(trouble: Trouble) -> Failure {

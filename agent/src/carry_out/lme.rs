@@ -17,6 +17,7 @@ use oob_wsman::http::{HttpRequest, HttpResponse};
 use oob_wsman::mei_clients;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::amt::{Point, connect};
 use crate::machine::{Machine, Mei, MeiError};
@@ -58,10 +59,20 @@ pub(super) enum LmeError {
     Http(String),
 }
 
+impl LmeError {
+    /// The MEI connection is of no use any more; another one may be.
+    fn ends_session(&self) -> bool {
+        matches!(self, Self::Mei(_) | Self::Apf(_) | Self::Disconnected(_))
+    }
+}
+
 /// A connection to the LME client with at most one HTTP connection over it.
+///
+/// Firmware may drop the whole session with a closed channel (reference/amt.md 3.3), so a lost one is replaced before a
+/// request is sent. A request that was sent is never sent again here.
 pub(super) struct Lme<'m> {
     machine: &'m Machine,
-    pump: Pump,
+    pump: Option<Pump>,
     http: Option<Http>,
 }
 
@@ -84,50 +95,55 @@ impl<'m> Lme<'m> {
     /// # Errors
     /// [`LmeError`]; `Mei(Busy)` usually means that an LMS daemon owns the client.
     pub(super) async fn connect(machine: &'m Machine) -> Result<Self, LmeError> {
-        let mei = connect(machine, "lme", mei_clients::LME.guid).await?;
-        let session = Session::new(mei.max_msg_length);
-        let mut pump = Pump { mei, session };
-        pump.session.start();
-        let waited = machine.deadline(HANDSHAKE);
-        timeout(waited, pump.until_ready())
-            .await
-            .map_err(|_| LmeError::Silent { what: "port list", waited })??;
-        Ok(Self { machine, pump, http: None })
+        Ok(Self { machine, pump: Some(Pump::connect(machine).await?), http: None })
     }
 
     /// Gives up the channel, so that the next request goes over a new one with a new login.
     pub(super) async fn start_over(&mut self) {
-        if let Some(http) = self.http.take() {
-            self.pump.session.close(http.channel);
-            // AMT has 8 slots; a peer that never answers the close costs one of them, not the run.
-            let closing = self.pump.until_closed(http.channel);
-            let _ = timeout(self.machine.deadline(CLOSING), closing).await;
+        let (Some(http), Some(pump)) = (self.http.take(), &mut self.pump) else { return };
+        pump.session.close(http.channel);
+        // AMT has 8 slots; a peer that never answers the close costs one of them, not the run.
+        let closing = timeout(self.machine.deadline(CLOSING), pump.until_closed(http.channel)).await;
+        if closing.is_ok_and(|closed| closed.is_err()) {
+            self.pump = None;
         }
     }
 
-    async fn open(&mut self) -> Result<&mut Http, LmeError> {
+    async fn open(&mut self) -> Result<(), LmeError> {
         if self.http.as_ref().is_some_and(|http| http.sender.is_closed()) {
             self.start_over().await;
         }
-        if self.http.is_none() {
-            let channel = self.open_channel().await?;
-            let (ours, wire) = duplex(PIPE);
-            let (sender, connection) =
-                handshake(TokioIo::new(ours)).await.map_err(|error| LmeError::Http(error.to_string()))?;
-            let connection = Box::pin(async {
-                let _ = connection.await;
-            });
-            self.http = Some(Http { channel, wire, sender, connection });
+        if self.http.is_some() {
+            return Ok(());
         }
-        self.http.as_mut().ok_or_else(|| LmeError::Http("no connection".into()))
+        let channel = match self.open_channel().await {
+            Err(error) if error.ends_session() => {
+                // Closed before another one is opened: the client takes one connection only.
+                self.pump = None;
+                self.open_channel().await?
+            }
+            opened => opened?,
+        };
+        let (ours, wire) = duplex(PIPE);
+        let (sender, connection) =
+            handshake(TokioIo::new(ours)).await.map_err(|error| LmeError::Http(error.to_string()))?;
+        let connection = Box::pin(async {
+            let _ = connection.await;
+        });
+        self.http = Some(Http { channel, wire, sender, connection });
+        Ok(())
     }
 
     async fn open_channel(&mut self) -> Result<ChannelId, LmeError> {
+        let pump = match &mut self.pump {
+            Some(pump) => pump,
+            lost => lost.insert(Pump::connect(self.machine).await?),
+        };
         let mut tries = OPEN_TRIES;
         loop {
             tries -= 1;
             let waited = self.machine.deadline(HANDSHAKE);
-            let opening = timeout(waited, self.pump.open(CLEARTEXT_PORT)).await;
+            let opening = timeout(waited, pump.open(CLEARTEXT_PORT)).await;
             match opening.map_err(|_| LmeError::Silent { what: "channel", waited })? {
                 Err(LmeError::Refused(reason)) if reason.is_retryable() && tries > 0 => {
                     self.machine.pause(OPEN_PAUSE).await;
@@ -144,7 +160,7 @@ impl Transport for Lme<'_> {
     async fn post(&mut self, request: HttpRequest) -> Result<HttpResponse, LmeError> {
         let waited = self.machine.deadline(ANSWER);
         self.open().await?;
-        let Self { pump, http: Some(http), .. } = self else {
+        let Self { pump: Some(pump), http: Some(http), .. } = self else {
             return Err(LmeError::Http("no connection".into()));
         };
         let point = Point { kind: "asking", what: "http" };
@@ -157,16 +173,29 @@ impl Transport for Lme<'_> {
         let answer = answer.unwrap_or(Err(LmeError::Silent { what: "answer", waited }));
         match &answer {
             Ok(answer) => tracing::debug!(status = answer.status, bytes = answer.body.len(), "HTTP answer"),
-            Err(error) => tracing::debug!(%error, "no HTTP answer"),
+            Err(error) if error.ends_session() => (self.pump, self.http) = (None, None),
+            Err(_) => self.start_over().await,
         }
-        if answer.is_err() {
-            self.start_over().await;
+        if let Err(error) = &answer {
+            tracing::debug!(%error, "no HTTP answer");
         }
         answer
     }
 }
 
 impl Pump {
+    async fn connect(machine: &Machine) -> Result<Self, LmeError> {
+        let mei = connect(machine, "lme", mei_clients::LME.guid).await?;
+        let session = Session::new(mei.max_msg_length);
+        let mut pump = Self { mei, session };
+        pump.session.start();
+        let waited = machine.deadline(HANDSHAKE);
+        timeout(waited, pump.until_ready())
+            .await
+            .map_err(|_| LmeError::Silent { what: "port list", waited })??;
+        Ok(pump)
+    }
+
     async fn until_ready(&mut self) -> Result<(), LmeError> {
         loop {
             for event in self.turn().await? {
@@ -211,7 +240,8 @@ impl Pump {
     async fn exchange(&mut self, http: &mut Http, request: HttpRequest) -> Result<HttpResponse, LmeError> {
         let Http { channel, wire, sender, connection } = http;
         let mut asking = std::pin::pin!(ask(sender, request));
-        let mut outgoing = vec![0; 4096];
+        // It carries what is as good as a password.
+        let mut outgoing = Zeroizing::new(vec![0; 4096]);
         let mut parsing = true;
         let mut writing = true;
         loop {

@@ -11,7 +11,10 @@ use crate::state::{Chain, DirStore, Journal};
 
 pub mod amt;
 mod ccm;
+mod failure;
 mod lme;
+mod ours;
+mod proof;
 mod stage;
 
 /// Everything a step may use. Steps take no other way to the machine, the store or the operator.
@@ -44,8 +47,8 @@ async fn carry_out_step(run: &mut Run<'_>, step: &Step) -> Outcome {
     match &step.what {
         StepKind::Record => outcome(step, Status::Done, "nothing was touched; what was found is recorded"),
         StepKind::AmtSetupCcm => ccm::set_up(run, step).await,
-        StepKind::AmtUndo { generation } => ccm::undo(run, step, *generation).await,
-        StepKind::AmtConfirm { realm, last_proof } => ccm::confirm(run, step, realm, last_proof).await,
+        StepKind::AmtUndo { generation } => ours::undo(run, step, *generation).await,
+        StepKind::AmtConfirm { realm, last_proof } => ours::confirm(run, step, realm, last_proof).await,
         StepKind::StageSoftDisable => stage::soft_disable(run, step),
         StepKind::ReportOnly { because } => failed(
             step,

@@ -26,6 +26,7 @@ use oob_policy::RootKind;
 use rustix::fs::{Dir, FileType, OFlags};
 use tokio::net::TcpStream;
 
+pub use clock::Until;
 pub use cpu::{Cpu, CpuVendor};
 pub use dmi::{Dmi, Field};
 pub use host::Host;

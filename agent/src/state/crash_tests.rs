@@ -92,7 +92,7 @@ fn set_up(
     crate::probe::before("device mutating Setup");
     std::fs::write(out.join(DEVICE), &file)?;
     crate::probe::after("device mutating Setup");
-    journal.append(JournalEntry::Sent { call: "Setup".to_owned(), ok: true })?;
+    journal.append(JournalEntry::Sent { call: "Setup".to_owned(), answer: Answer::Accepted })?;
     let proof = json!({"channel": "amt", "generation": generation, "realm": "Digest:0", "control_mode": "ccm", "escrow": file});
     chain.record(store, Kind::Verified, proof)?;
     journal.append(JournalEntry::Closed { generation })?;

@@ -13,14 +13,17 @@ use crate::escrow::MAX_GENERATION;
 ///
 /// - `escrowed`, `activated`, `failed`: `{"channel": "amt", "generation": 1, ...}` counts the generation;
 /// - `verified`: `{"channel": "amt", "generation": 1, "realm", "control_mode", "escrow"}` makes AMT ours;
-/// - `note`: `{"undone_generation": 1}` makes that generation no longer ours, for generations are never used twice;
+/// - `note`: `{"undone_generation": 1, "escrow": file}` makes that credential no longer ours. The file name tells it from
+///   the same generation of another store; where it is missing, every credential of the generation is meant;
 /// - `staged`: `{"original_sha256", "result_sha256", "method"}`.
 pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
     let events: BTreeMap<&str, &Event> =
         stored.events.iter().map(|SignedEvent { id, event, .. }| (id.as_str(), event)).collect();
     let heads = heads(&events);
     let mut rejected: Vec<String> = stored.rejected.clone();
-    let amt = amt_ours(&events);
+    let mut proofs = amt_proofs(stored, &events);
+    let amt = proofs.pop();
+    proofs.reverse();
     if let Some(ours) = &amt
         && !stored.escrow.iter().any(|name| name.to_string() == ours.escrow)
     {
@@ -39,6 +42,7 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
         open: fold_open(journal)
             .filter(|open| amt.as_ref().is_none_or(|ours| ours.generation != open.generation)),
         amt,
+        amt_older: proofs,
         amt_generation: amt_generation(stored, &events, journal),
         staged: newest(&events, &Kind::Staged, staged),
         policy: events
@@ -92,25 +96,40 @@ fn completeness(kind: &Kind) -> u8 {
     }
 }
 
-/// Newest by generation, then by place in the chain: the higher generation replaced the lower one on the device.
-fn amt_ours(events: &BTreeMap<&str, &Event>) -> Option<AmtOurs> {
-    let undone: BTreeSet<u32> = events
-        .values()
-        .filter(|event| event.kind == Kind::Note)
-        .filter_map(|event| number(event, "undone_generation"))
-        .collect();
+/// All that was proven and not undone, newest last: by generation, then by place in the chain, since the higher
+/// generation replaced the lower one on the device.
+fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> {
+    let notes = || events.values().filter(|event| event.kind == Kind::Note);
+    let undone = |ours: &AmtOurs| {
+        notes().any(|note| {
+            number(note, "undone_generation") == Some(ours.generation)
+                && text(note, "escrow").is_none_or(|escrow| escrow == ours.escrow)
+        })
+    };
+    let sealed_to = |escrow: &str| -> Vec<String> {
+        let told = events
+            .values()
+            .find(|event| event.kind == Kind::Escrowed && text(event, "escrow").as_deref() == Some(escrow));
+        let list = told.and_then(|event| event.body.get("recipients")?.as_array());
+        list.into_iter().flatten().filter_map(|label| label.as_str().map(str::to_owned)).collect()
+    };
     let verified = events.iter().filter(|(_, event)| event.kind == Kind::Verified && is_amt(event));
-    let ours = verified.filter_map(|(id, event)| {
+    let proofs = verified.filter_map(|(id, event)| {
+        let escrow = text(event, "escrow")?;
         let ours = AmtOurs {
-            generation: number(event, "generation").filter(|generation| !undone.contains(generation))?,
+            generation: number(event, "generation")?,
             realm: text(event, "realm")?,
             control_mode: text(event, "control_mode")?,
             event: (*id).to_owned(),
-            escrow: text(event, "escrow")?,
+            sealed: stored.escrow.iter().any(|name| name.to_string() == escrow),
+            recipients: sealed_to(&escrow),
+            escrow,
         };
-        Some(((ours.generation, event.seq, *id), ours))
+        (!undone(&ours)).then_some(((ours.generation, event.seq, *id), ours))
     });
-    ours.max_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, ours)| ours)
+    let mut proofs: Vec<_> = proofs.collect();
+    proofs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    proofs.into_iter().map(|(_, ours)| ours).collect()
 }
 
 fn amt_generation(stored: &Stored, events: &BTreeMap<&str, &Event>, journal: &[JournalEntry]) -> u32 {

@@ -24,12 +24,23 @@ pub enum JournalEntry {
     Begin { run_id: String, generation: u32, realm: String, escrow: String },
     /// The mutating call is about to be sent.
     Sending { call: String },
-    /// It was answered; `ok` if the device said that it did it.
-    Sent { call: String, ok: bool },
+    /// What became of it as far as the answer tells.
+    Sent { call: String, answer: Answer },
     /// The change was taken back, and the device was seen without it.
     Undone { generation: u32 },
     /// The change was proven and recorded.
     Closed { generation: u32 },
+}
+
+/// What the device said to a mutating call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    Accepted,
+    /// It said no, on a layer that cannot be mistaken: it did not act.
+    Refused,
+    /// Nothing, or nothing that tells.
+    Unknown,
 }
 
 /// The open journal of one device.
@@ -105,19 +116,25 @@ impl Journal {
     }
 }
 
-/// The change that was begun and neither undone nor closed. A call whose answer is not known, or was a refusal, still
-/// counts as sent: only the device can tell.
+/// The change that was begun and neither undone nor closed. A call whose answer is not known counts as sent: only the
+/// device can tell. One that the device refused does not: what it is afterwards is others' doing.
 pub fn fold_open(entries: &[JournalEntry]) -> Option<OpenChange> {
     let mut open: Option<OpenChange> = None;
     for entry in entries {
         match entry {
-            JournalEntry::Begin { generation, realm, .. } => {
+            JournalEntry::Begin { generation, realm, escrow, .. } => {
                 let call_sent = open.is_some_and(|earlier| earlier.call_sent);
-                open = Some(OpenChange { generation: *generation, realm: realm.clone(), call_sent });
+                let (generation, realm, escrow) = (*generation, realm.clone(), escrow.clone());
+                open = Some(OpenChange { generation, realm, escrow, call_sent });
             }
-            JournalEntry::Sending { .. } | JournalEntry::Sent { .. } => {
+            JournalEntry::Sending { .. } => {
                 if let Some(open) = &mut open {
                     open.call_sent = true;
+                }
+            }
+            JournalEntry::Sent { answer, .. } => {
+                if let Some(open) = &mut open {
+                    open.call_sent = *answer != Answer::Refused;
                 }
             }
             JournalEntry::Undone { generation } | JournalEntry::Closed { generation } => {
@@ -195,8 +212,8 @@ mod tests {
     fn sending() -> JournalEntry {
         JournalEntry::Sending { call: "Setup".to_owned() }
     }
-    fn sent(ok: bool) -> JournalEntry {
-        JournalEntry::Sent { call: "Setup".to_owned(), ok }
+    fn sent(answer: Answer) -> JournalEntry {
+        JournalEntry::Sent { call: "Setup".to_owned(), answer }
     }
     use JournalEntry::{Closed, Undone};
 
@@ -208,8 +225,11 @@ mod tests {
             (vec![sending()], None),
             (vec![begin(1)], open(1, false)),
             (vec![begin(1), sending()], open(1, true)),
-            (vec![begin(1), sending(), sent(false)], open(1, true)),
-            (vec![begin(1), sending(), sent(true), Closed { generation: 1 }], None),
+            (vec![begin(1), sending(), sent(Answer::Unknown)], open(1, true)),
+            (vec![begin(1), sending(), sent(Answer::Accepted)], open(1, true)),
+            // Refused: what the device is now is not our doing.
+            (vec![begin(1), sending(), sent(Answer::Refused)], open(1, false)),
+            (vec![begin(1), sending(), sent(Answer::Accepted), Closed { generation: 1 }], None),
             (vec![begin(1), sending(), Undone { generation: 1 }], None),
             (vec![begin(1), sending(), Undone { generation: 2 }], open(1, true)),
             (vec![begin(1), begin(2)], open(2, false)),

@@ -72,12 +72,15 @@ impl Case {
             control_mode: "ccm".to_owned(),
             event: "e1-proof".to_owned(),
             escrow: "amt.1.0000000000000000.age".to_owned(),
+            sealed: true,
+            recipients: Vec::new(),
         });
         self
     }
 
     pub fn open(mut self, generation: u32, call_sent: bool) -> Self {
-        self.history.open = Some(OpenChange { generation, realm: "Digest:00".to_owned(), call_sent });
+        let (realm, escrow) = ("Digest:00".to_owned(), "amt.2.0000000000000000.age".to_owned());
+        self.history.open = Some(OpenChange { generation, realm, escrow, call_sent });
         self
     }
 

@@ -1,0 +1,93 @@
+//! Why a step on AMT ended early, and what the device is then.
+
+use oob_policy::{Exit, Outcome, Step};
+use serde_json::json;
+
+use super::amt::Trouble;
+use super::lme::LmeError;
+use super::{Run, failed};
+use crate::error::chain_of;
+use crate::state::{Kind, StateError};
+
+pub(super) type WsError = oob_wsman::client::Error<LmeError>;
+
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    pub(super) cause: &'static str,
+    pub(super) text: String,
+}
+
+impl Failure {
+    /// Nothing was changed, or it was taken back.
+    pub(super) fn unchanged(cause: &'static str, text: impl Into<String>) -> Self {
+        Self { exit: Exit::DeviceFailed, cause, text: text.into() }
+    }
+
+    /// Policy asks what this device, as it is, does not give.
+    pub(super) fn impossible(cause: &'static str, text: impl Into<String>) -> Self {
+        Self { exit: Exit::Impossible, cause, text: text.into() }
+    }
+
+    /// Nobody can tell what the device is. Escrow holds the candidates.
+    pub(super) fn indeterminate(text: impl Into<String>) -> Self {
+        Self { exit: Exit::Indeterminate, cause: "indeterminate", text: text.into() }
+    }
+
+    /// Org state could not be written, and the device has not heard of anything yet.
+    pub(super) fn not_stored(error: &StateError) -> Self {
+        let text = format!("writing org state: {}; the device was not touched", chain_of(error));
+        Self { exit: Exit::EscrowNotDurable, cause: "store-not-written", text }
+    }
+
+    /// The device was changed as `what` says, and only the record of it is missing. A next run resumes.
+    pub(super) fn not_recorded(what: &str, error: &StateError) -> Self {
+        let text = format!("{what}, but writing that to org state failed: {}; run again", chain_of(error));
+        Self { exit: Exit::Indeterminate, cause: "not-recorded", text }
+    }
+
+    /// Others set the device up; it stays as it is.
+    pub(super) fn others(text: impl Into<String>) -> Self {
+        Self::impossible("provisioned-by-others", text)
+    }
+
+    pub(super) fn outcome(self, step: &Step) -> Outcome {
+        // Not knowing is reported as a change: somebody has to look.
+        let changed = self.exit == Exit::Indeterminate;
+        Outcome { changed, ..failed(step, self.exit, self.cause, self.text) }
+    }
+
+    /// The outcome, with a `failed` event in org state. stdout and the exit code tell it in any case.
+    pub(super) fn recorded(self, run: &mut Run<'_>, step: &Step) -> Outcome {
+        let body = json!({"channel": "amt", "step": step.id, "cause": self.cause, "text": self.text});
+        if let Err(error) = run.chain.record(run.store, Kind::Failed, body) {
+            tracing::error!(error = %chain_of(&error), "writing the failed event");
+        }
+        self.outcome(step)
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Self::unchanged("pthi", format!("asking AMT over MEI: {trouble}"))
+    }
+}
+
+impl From<LmeError> for Failure {
+    fn from(error: LmeError) -> Self {
+        Self::unchanged("lme", format!("reaching AMT's WS-Man port over MEI: {error}"))
+    }
+}
+
+impl From<WsError> for Failure {
+    fn from(error: WsError) -> Self {
+        Self::unchanged("wsman", format!("speaking WS-Man to AMT: {}", described(&error)))
+    }
+}
+
+/// A WS-Man error with what lies below it, as one sentence.
+pub(super) fn described(error: &WsError) -> String {
+    match error {
+        WsError::OutcomeUnknown { cause, .. } => format!("{error} ({})", chain_of(cause.as_ref())),
+        other => chain_of(other),
+    }
+}

@@ -1,0 +1,186 @@
+//! What we may undo, and how we know our own: the journal, the realm, and nothing else.
+
+use std::time::Duration;
+
+use oob_policy::{AmtOurs, Exit, OpenChange, Outcome, Status, Step};
+use oob_wsman::client::probe_realm;
+use oob_wsman::pthi::{ControlMode, GetControlMode, GetProvisioningState, ProvisioningState, Unprovision};
+use serde_json::json;
+
+use super::amt::{Pthi, Trouble};
+use super::failure::Failure;
+use super::lme::Lme;
+use super::{Run, failed, outcome, with_evidence};
+use crate::state::{JournalEntry, Kind};
+
+/// How long the device may take to show a change, and how often it is asked.
+pub(super) const SHOWS: Duration = Duration::from_secs(60);
+pub(super) const ASK_EVERY: Duration = Duration::from_secs(2);
+
+/// Takes back what our own journal shows an earlier run was changing when it ended.
+pub(super) async fn undo(run: &mut Run<'_>, step: &Step, generation: u32) -> Outcome {
+    run.progress.begin("amt: taking back what an earlier run left unfinished");
+    let ended = undo_ours(run, generation).await;
+    run.progress.end(if ended.is_ok() { "done" } else { "failed" });
+    match ended {
+        Ok(()) => {
+            let text = format!("generation {generation}, unfinished by an earlier run, was taken back");
+            Outcome { changed: true, ..outcome(step, Status::Done, text) }
+        }
+        Err(failure) => failure.recorded(run, step),
+    }
+}
+
+async fn undo_ours(run: &mut Run<'_>, generation: u32) -> Result<(), Failure> {
+    let Some(open) = run.history.open.clone().filter(|open| open.generation == generation) else {
+        return Err(Failure::unchanged(
+            "state-changed",
+            "the journal shows no such change any more; run again",
+        ));
+    };
+    let mut pthi = Pthi::connect(run.machine).await?;
+    let mode = pthi.ask(&GetControlMode).await?;
+    if mode != ControlMode::Client {
+        let text = format!("AMT is now in control mode {mode:?}; run again");
+        return Err(Failure::unchanged("state-changed", text));
+    }
+    let mut lme = Lme::connect(run.machine).await?;
+    let realm = probe_realm(&mut lme).await?.realm;
+    // The journal names the realm that the device had; another one means that others set it up since.
+    if realm.as_str() != open.realm {
+        return Err(Failure::others(
+            "AMT answers with another login realm than the one in our journal, so others set it up; it was not touched",
+        ));
+    }
+    drop(lme);
+    unprovision(run, &mut pthi, &open).await
+}
+
+/// Undoes a change of this run that could not be proven, so that no half-set machine is left behind.
+pub(super) async fn take_back<'a>(
+    run: &mut Run<'a>,
+    pthi: &mut Pthi<'a>,
+    lme: &mut Lme<'a>,
+    open: &OpenChange,
+    failure: Failure,
+) -> Failure {
+    if failure.exit == Exit::Indeterminate {
+        return failure;
+    }
+    run.progress.begin("amt: taking the unproven change back");
+    lme.start_over().await;
+    // A device that cannot be asked is still the one that we were changing; one with another realm is not.
+    if let Ok(seen) = probe_realm(lme).await
+        && seen.realm.as_str() != open.realm
+    {
+        run.progress.end("not ours any more");
+        return Failure::indeterminate(format!(
+            "{}; AMT answers with another login realm now, so it was not taken back: find out who set it up",
+            failure.text
+        ));
+    }
+    match unprovision(run, pthi, open).await {
+        Ok(()) => {
+            run.progress.end("done");
+            Failure {
+                text: format!("{}; it was rolled back, AMT is unprovisioned as before", failure.text),
+                ..failure
+            }
+        }
+        Err(undoing) => {
+            run.progress.end("failed");
+            Failure::indeterminate(format!(
+                "{}; taking it back: {}; escrow holds the candidate password, and a next run goes on from here",
+                failure.text, undoing.text
+            ))
+        }
+    }
+}
+
+/// PTHI `Unprovision`, once, and then the device is watched until it shows it.
+async fn unprovision<'a>(run: &mut Run<'a>, pthi: &mut Pthi<'a>, open: &OpenChange) -> Result<(), Failure> {
+    let asked = pthi.ask(&Unprovision).await;
+    let until = run.machine.until(SHOWS);
+    loop {
+        match look(pthi, run).await {
+            Ok((ControlMode::None, ProvisioningState::Pre)) => break,
+            // It said no, and it shows that it meant it.
+            Ok(_) if asked.as_ref().is_err_and(Trouble::is_answer) => {}
+            seen if until.is_over() => {
+                let seen =
+                    seen.map_or_else(|trouble| trouble.to_string(), |seen| format!("it shows {seen:?}"));
+                return Err(not_undone(&seen));
+            }
+            _ => {
+                run.machine.pause(ASK_EVERY).await;
+                continue;
+            }
+        }
+        return Err(not_undone(&asked.err().map_or_else(String::new, |error| error.to_string())));
+    }
+    let recorded = (|| {
+        let body = json!({"channel": "amt", "undone_generation": open.generation, "escrow": open.escrow});
+        run.chain.record(run.store, Kind::Note, body)?;
+        run.journal.append(JournalEntry::Undone { generation: open.generation })
+    })();
+    recorded.map_err(|error| Failure::not_recorded("AMT was unprovisioned again", &error))
+}
+
+fn not_undone(why: &str) -> Failure {
+    Failure::indeterminate(format!("undoing client control mode over MEI: {why}"))
+}
+
+/// What the device shows now: one question each, over a new connection if the old one is gone.
+pub(super) async fn look<'a>(
+    pthi: &mut Pthi<'a>,
+    run: &Run<'a>,
+) -> Result<(ControlMode, ProvisioningState), Trouble> {
+    let seen = match pthi.ask_once(&GetControlMode).await {
+        Ok(mode) => pthi.ask_once(&GetProvisioningState).await.map(|state| (mode, state)),
+        Err(trouble) => Err(trouble),
+    };
+    if seen.as_ref().is_err_and(|trouble| !trouble.is_answer())
+        && let Ok(anew) = Pthi::connect(run.machine).await
+    {
+        *pthi = anew;
+    }
+    seen
+}
+
+/// Sees that the AMT we proved is still the one that answers. It cannot open the escrow, so it says `detected`.
+pub(super) async fn confirm(run: &mut Run<'_>, step: &Step, realm: &str, last_proof: &str) -> Outcome {
+    run.progress.begin("amt: seeing that it is still the one we proved");
+    let seen = async {
+        let mut lme = Lme::connect(run.machine).await?;
+        Ok::<_, Failure>(probe_realm(&mut lme).await?.realm)
+    }
+    .await;
+    run.progress.end(if seen.is_ok() { "done" } else { "failed" });
+    let seen = match seen {
+        Ok(seen) => seen,
+        Err(failure) => return failure.outcome(step),
+    };
+    // Stores that were merged may hold several proofs; the one whose realm answers is the live one.
+    let proofs = run.history.amt.iter().chain(&run.history.amt_older);
+    match proofs.into_iter().find(|ours: &&AmtOurs| ours.realm == seen.as_str()) {
+        Some(ours) => with_evidence(
+            outcome(step, Status::AlreadySo, "AMT is as we left it: the same login realm answers"),
+            [
+                ("realm", seen.as_str().into()),
+                ("event", ours.event.as_str().into()),
+                ("escrow", ours.escrow.as_str().into()),
+                ("proof", "realm".into()),
+            ],
+        ),
+        None => with_evidence(
+            failed(
+                step,
+                Exit::Drift,
+                "realm-changed",
+                "AMT answers with another login realm than the one we proved: it was provisioned again by others; \
+                 nothing was touched",
+            ),
+            [("realm", seen.as_str().into()), ("expected", realm.into()), ("event", last_proof.into())],
+        ),
+    }
+}

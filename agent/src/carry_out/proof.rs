@@ -1,0 +1,127 @@
+//! The read-back: a login over a new channel with a fresh nonce works with the new password and fails with another.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use oob_wsman::Secret;
+use oob_wsman::client::Login;
+use oob_wsman::digest::{Ha1, Realm};
+
+use super::Run;
+use super::failure::{Failure, WsError};
+use super::lme::Lme;
+use crate::secrets::Password;
+
+pub(super) type Client<'l, 'm> = oob_wsman::client::Client<&'l mut Lme<'m>>;
+
+/// AMT's one administrator.
+pub(super) const ADMIN: &str = "admin";
+/// After activation AMT may call the right password wrong for some seconds; asking on would lock the account
+/// (reference/amt.md 0.7), so there is one second try after this pause.
+const SETTLE: Duration = Duration::from_secs(12);
+/// Before a try that follows a lost connection.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Proves the credential. The right password is tried once more after the wrong one was refused, so that a locked
+/// account is not taken for a careful one.
+pub(super) async fn prove<'a>(
+    run: &mut Run<'a>,
+    lme: &mut Lme<'a>,
+    password: &Password,
+    realm: &Realm,
+) -> Result<(), Failure> {
+    run.progress.begin("amt: logging in with the new password");
+    log_in(run, lme, password, realm).await?;
+    run.progress.end("done");
+
+    run.progress.begin("amt: seeing a wrong password refused");
+    let wrong = Password::generate_for_amt().map_err(|error| {
+        Failure::unchanged("no-random-bytes", format!("making a wrong password: {error}"))
+    })?;
+    see_refused(run, lme, &wrong, realm).await?;
+    log_in(run, lme, password, realm).await?;
+    run.progress.end("done");
+    Ok(())
+}
+
+async fn log_in<'a>(
+    run: &Run<'a>,
+    lme: &mut Lme<'a>,
+    password: &Password,
+    realm: &Realm,
+) -> Result<(), Failure> {
+    match read_realm(lme, password, realm).await {
+        Ok(named) => return same_realm(named.as_deref(), realm),
+        Err(WsError::Unauthorized { .. }) => run.machine.pause(SETTLE).await,
+        Err(error @ WsError::RealmMismatch { .. }) => return Err(other_realm(&error)),
+        Err(_) => run.machine.pause(AGAIN).await,
+    }
+    match read_realm(lme, password, realm).await {
+        Ok(named) => same_realm(named.as_deref(), realm),
+        Err(error @ WsError::RealmMismatch { .. }) => Err(other_realm(&error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn see_refused<'a>(
+    run: &Run<'a>,
+    lme: &mut Lme<'a>,
+    wrong: &Password,
+    realm: &Realm,
+) -> Result<(), Failure> {
+    let mut seen = read_realm(lme, wrong, realm).await;
+    if !matches!(seen, Ok(_) | Err(WsError::Unauthorized { .. } | WsError::RealmMismatch { .. })) {
+        // A lost connection says nothing about passwords. Two refused logins are still one short of a lock.
+        run.machine.pause(AGAIN).await;
+        seen = read_realm(lme, wrong, realm).await;
+    }
+    match seen {
+        Err(WsError::Unauthorized { .. }) => Ok(()),
+        Err(error @ WsError::RealmMismatch { .. }) => Err(other_realm(&error)),
+        Err(error) => Err(error.into()),
+        Ok(_) => Err(Failure::unchanged(
+            "any-password-accepted",
+            "AMT accepted a wrong password; its firmware must be updated before it can be used",
+        )),
+    }
+}
+
+/// One login over a new channel with a fresh nonce, and one read.
+async fn read_realm(
+    lme: &mut Lme<'_>,
+    password: &Password,
+    realm: &Realm,
+) -> Result<Option<String>, WsError> {
+    lme.start_over().await;
+    let mut admin = Client::new(lme, Login::Ha1(ha1(realm, password)), cnonce).expect_realm(realm.clone());
+    Ok(admin.get_general_settings().await?.digest_realm)
+}
+
+fn same_realm(named: Option<&str>, realm: &Realm) -> Result<(), Failure> {
+    if named == Some(realm.as_str()) {
+        return Ok(());
+    }
+    Err(Failure::indeterminate(
+        "AMT names another login realm than the one it logs in with; find out who set it up",
+    ))
+}
+
+/// Not ours any more, so nothing is taken back.
+fn other_realm(error: &WsError) -> Failure {
+    Failure::indeterminate(format!("{error}; it was not touched again, find out who set it up"))
+}
+
+pub(super) fn ha1(realm: &Realm, password: &Password) -> Ha1 {
+    Ha1::new(ADMIN, realm, &Secret::new(password.expose().to_owned()))
+}
+
+/// Client nonces of the digest login.
+pub(super) fn cnonce() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    // Without random bytes a counter still never repeats within a run; the server's nonce carries the security.
+    if getrandom::fill(&mut bytes).is_err() {
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        bytes = u128::from(COUNT.fetch_add(1, Ordering::Relaxed)).to_be_bytes();
+    }
+    bytes
+}
