@@ -9,6 +9,7 @@ pub mod commands;
 pub mod detect;
 pub mod error;
 pub mod escrow;
+pub mod files;
 pub mod firmware;
 pub mod identity;
 pub mod log;

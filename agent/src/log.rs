@@ -18,12 +18,18 @@ pub fn start(log: &Log) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+        .with_ansi(io::stderr().is_terminal() && colors_wanted());
     // The first subscriber wins; a second start is harmless.
     let _ = match log.log_format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
+}
+
+/// <https://no-color.org>: set and not empty means none.
+pub fn colors_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
 /// A panic is a defect of ours: it gets its own exit code, and no backtrace with foreign bytes.

@@ -1,5 +1,7 @@
 //! The Intel flash descriptor (reference/me.md 1.1 to 1.3).
 
+use std::fmt;
+
 use crate::bytes::{ImageError, slice, u32_at};
 
 /// FLVALSIG, little-endian 0FF0A55A.
@@ -56,6 +58,16 @@ pub enum PchFamily {
     Other(String),
 }
 
+impl fmt::Display for PchFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SunrisePoint { lp: true } => f.write_str("sunrise-point-lp"),
+            Self::SunrisePoint { lp: false } => f.write_str("sunrise-point-h"),
+            Self::Other(evidence) => f.write_str(evidence),
+        }
+    }
+}
+
 impl Descriptor {
     /// # Errors
     /// [`ImageError`] where there is no descriptor signature or a table lies outside the file.
@@ -110,8 +122,9 @@ fn read_regions(image: &[u8], base: usize, signature_offset: usize) -> Result<Ve
         let word = u32_at(image, base + 4 * usize::from(id), "flash region table")?;
         let start = (word as usize & 0x7fff) << 12;
         let limit = ((word >> 16) as usize & 0x7fff) << 12 | 0xfff;
-        // Unused regions have base 7fff (or 1fff) and limit 0; FF fill and zeroes are not regions either.
-        if start < limit && word != 0 && word != u32::MAX {
+        // Unused regions have base 7fff (or 1fff) and limit 0; FF fill is no region either, nor are zeroes but for the
+        // descriptor itself, whose 4 KiB at 0 are written so.
+        if start < limit && (id == 0 || word != 0) && word != u32::MAX {
             let name = REGION_NAMES.get(usize::from(id)).copied().unwrap_or("reserved");
             regions.push(Region { id, name, base: start, limit });
         }
@@ -158,6 +171,13 @@ mod tests {
         let me = descriptor.region("me").unwrap();
         assert_eq!((me.base, me.limit), (0x1000, 0x3fff));
         assert_eq!(descriptor.flash_end(), 0x8000);
+    }
+
+    #[test]
+    fn the_descriptor_is_a_region_too() {
+        let descriptor = Descriptor::parse(&fixture::sunrise(2, 11)).unwrap();
+        let fd = descriptor.region("descriptor").unwrap();
+        assert_eq!((fd.base, fd.limit), (0, 0xfff));
     }
 
     #[test]

@@ -106,8 +106,10 @@ pub struct Firmware {
     pub size: u64,
     /// `major.minor.hotfix.build`.
     pub me_version: Option<String>,
-    /// Such as `ME 11 (Skylake/Kaby Lake)`.
+    /// By the layout of the image, for people.
     pub generation: Option<String>,
+    /// PCH family by the descriptor: `sunrise-point-lp`, `sunrise-point-h`; none where it is another one.
+    pub pch: Option<String>,
     pub soft_disable: SoftDisable,
 }
 

@@ -108,6 +108,8 @@ pub enum StepKind {
     AmtConfirm { realm: String, last_proof: String },
     /// Stage an image whose soft-disable strap is set.
     StageSoftDisable,
+    /// Nothing to stage: the management engine reports itself soft-disabled. Detected, not proven effective.
+    MeSoftDisabled,
     /// Record why nothing of the policy's methods could be applied.
     ReportOnly { because: Vec<String> },
 }
@@ -131,5 +133,6 @@ pub mod step {
     pub const AMT_UNDO: &str = "amt.undo";
     pub const AMT_SETUP_CCM: &str = "amt.setup-ccm";
     pub const STAGE_SOFT_DISABLE: &str = "neutralize.stage-soft-disable";
+    pub const ME_SOFT_DISABLED: &str = "neutralize.me-soft-disabled";
     pub const REPORT_ONLY: &str = "neutralize.report-only";
 }

@@ -39,8 +39,21 @@ fn using_amt_follows_from_its_state_and_our_history() {
         (new().amt("unknown", "ccm"), vec!["refuse.provisioned-by-others"]),
         (new().amt("post", "acm").ours(1), vec!["refuse.control-mode-drift"]),
         // Unknown is never absent, and never clean.
-        (new().amt("unknown", "none"), vec!["refuse.amt-unknown"]),
-        (new().amt("pre", "unknown"), vec!["refuse.amt-unknown"]),
+        (new().amt("unknown", "none"), vec!["refuse.amt-unreachable"]),
+        (new().amt("pre", "unknown"), vec!["refuse.amt-unreachable"]),
+        (
+            new().amt("pre", "unknown").context(|context| context.root = RootKind::Capture),
+            vec!["refuse.amt-unknown"],
+        ),
+        // Ours, and nobody can open the credential any more.
+        (
+            new().amt("post", "ccm").ours(1).history(|history| {
+                if let Some(ours) = &mut history.amt {
+                    ours.sealed = false;
+                }
+            }),
+            vec!["refuse.credential-missing"],
+        ),
         (new().fact("intel.amt.verdict", "unknown"), vec!["refuse.amt-unknown"]),
         (new().fact("intel.amt.verdict", "absent"), vec!["refuse.amt-absent"]),
         (new().fact("intel.amt.verdict", "disabled"), vec!["refuse.amt-disabled"]),
@@ -228,7 +241,39 @@ fn the_neutralize_ladder_stops_at_the_first_method_that_applies() {
         (
             Case::neutralizing(all).image(SoftDisable::Possible).fact("intel.me.version", "11.8.50.1"),
             "neutralize.report-only",
-            vec!["the image holds ME 16, and this machine runs ME 11"],
+            vec!["the image holds ME 16.0.15.1810, and this machine runs ME 11.8.50.1"],
+        ),
+        // A dump of the same machine before an update, or of its twin.
+        (
+            Case::neutralizing(all).image(SoftDisable::Possible).fact("intel.me.version", "16.0.15.1811"),
+            "neutralize.report-only",
+            vec!["dump this machine's flash anew"],
+        ),
+        (
+            Case::neutralizing(all).image(SoftDisable::Possible).fact("intel.me.version", "unknown"),
+            "neutralize.report-only",
+            vec!["nothing ties the image to it"],
+        ),
+        (
+            Case::neutralizing(all)
+                .image(SoftDisable::Possible)
+                .pch("sunrise-point-lp")
+                .fact("intel.me.pci", "8086:a13a"),
+            "neutralize.report-only",
+            vec!["for sunrise-point-lp, and this machine's PCH is sunrise-point-h"],
+        ),
+        (
+            Case::neutralizing(all)
+                .image(SoftDisable::Possible)
+                .pch("sunrise-point-h")
+                .fact("intel.me.pci", "8086:a2ba"),
+            "neutralize.stage-soft-disable",
+            vec!["can be set"],
+        ),
+        (
+            Case::neutralizing(all).fact("intel.me.state", "soft-disabled"),
+            "neutralize.me-soft-disabled",
+            vec!["reports itself soft-disabled"],
         ),
         (
             Case::neutralizing(all).image(SoftDisable::Possible).fact("host.cpu.vendor", "amd"),

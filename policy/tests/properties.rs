@@ -136,6 +136,7 @@ fn context() -> impl Strategy<Value = Context> {
         sha256: "bb".to_owned(),
         size: 1,
         me_version: version.map(str::to_owned),
+        pch: None,
         generation: None,
         soft_disable,
     });

@@ -166,7 +166,8 @@ fn mei_replies_that_lie_are_named_and_nothing_is_changed() {
             assert!(fact["reason"].as_str().is_some_and(|reason| reason.len() > 10), "{fault}: {fact}");
             let out = scratch.path().join("out");
             let run = apply(&machine, &out);
-            assert_eq!(code(&run), Some(8), "{fault}: {}\n{}", text(&run.stdout), text(&run.stderr));
+            assert_eq!(code(&run), Some(5), "{fault}: {}\n{}", text(&run.stdout), text(&run.stderr));
+            assert_eq!(json(&run)["reason"], "amt-unreachable", "{fault}");
             assert_eq!(machine.mutating_calls(), 0, "{fault}");
             assert!(escrow_files(&out).is_empty(), "{fault}");
         }

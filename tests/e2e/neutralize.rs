@@ -46,6 +46,10 @@ fn stages_skylake_and_says_flashing_is_needed() {
     let differing: Vec<usize> = (0..original.len()).filter(|at| original[*at] != neutralized[*at]).collect();
     assert_eq!(differing, [0x102], "only the strap's byte differs");
     assert_eq!(neutralized[0x102], original[0x102] | 1);
+    // Every region that a script names stands in the layout, and covers what was changed.
+    let layout = fs::read_to_string(find("flash.layout")).unwrap();
+    assert!(layout.contains("00000000:00000fff fd\n"), "{layout}");
+    assert!(fs::read_to_string(find("flash.sh")).unwrap().contains(" -i fd "));
     for script in ["flash.sh", "rollback.sh"] {
         let checked = Command::new("sh").arg("-n").arg(find(script)).output().unwrap();
         assert!(checked.status.success(), "{script}: {}", text(&checked.stderr));
@@ -74,7 +78,8 @@ fn stages_skylake_and_says_flashing_is_needed() {
 fn everything_else_is_reported_with_its_reason() {
     for (name, image, why) in [
         ("me-12", Some(image::sunrise(2, [12, 0, 1, 1])), "ME 12"),
-        ("odd-strap", Some(image::sunrise(0x1234_5678, [11, 8, 80, 1])), "stock pattern"),
+        ("odd-strap", Some(image::sunrise(0x1234_5678, [11, 8, 80, 3746])), "stock pattern"),
+        ("another-dump", Some(image::sunrise(2, [11, 8, 80, 1])), "dump this machine's flash anew"),
         ("no-image", None, "firmware-image"),
     ] {
         let scratch = scratch();
@@ -89,6 +94,30 @@ fn everything_else_is_reported_with_its_reason() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn a_machine_that_is_soft_disabled_has_nothing_staged() {
+    let scratch = scratch();
+    let machine = skylake_capture(&scratch.path().join("skylake"));
+    // The flash was written: the next dump has the strap set.
+    let done = image::sunrise(0x0001_0002, [11, 8, 80, 3746]);
+    let set = neutralize(&machine, scratch.path(), Some(&done));
+    assert_eq!(code(&set), Some(10), "{}\n{}", text(&set.stdout), text(&set.stderr));
+    assert_eq!(
+        (&json(&set)["changed"], &json(&set)["outcomes"][0]["status"]),
+        (&false.into(), &"already_so".into())
+    );
+    // And after the power cycle the engine says so itself: working state 4, operation mode 2.
+    fs::write(
+        machine.join("sys/class/mei/mei0/fw_status"),
+        "00020184\n00000000\n00000000\n00000000\n00000000\n00000000\n",
+    )
+    .unwrap();
+    let quiet = neutralize(&machine, scratch.path(), Some(&done));
+    assert_eq!(code(&quiet), Some(0), "{}\n{}", text(&quiet.stdout), text(&quiet.stderr));
+    assert!(text(&quiet.stdout).contains("detected"), "never more than detected: {}", text(&quiet.stdout));
+    assert!(!files(&scratch.path().join("out")).iter().any(|file| file.ends_with("neutralized.bin")));
 }
 
 #[test]

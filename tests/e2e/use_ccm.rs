@@ -192,3 +192,106 @@ fn a_lost_answer_to_setup_is_probed_and_not_resent() {
         assert_eq!(json(&run)["changed"], live, "{fault}");
     }
 }
+
+#[test]
+fn firmware_that_drops_the_session_with_each_channel_is_set_up_all_the_same() {
+    let scratch = scratch();
+    let machine =
+        Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &["--lme-drops-on-close"]);
+    let run = apply(&machine, &scratch.path().join("out"));
+    assert_eq!(code(&run), Some(0), "{}\n{}", text(&run.stdout), text(&run.stderr));
+    assert_eq!(machine.state()["counters"]["wsman:IPS_HostBasedSetupService.Setup"], 1);
+}
+
+#[test]
+fn one_lost_connection_during_the_read_back_does_not_undo_a_good_setup() {
+    // The device calls after Setup, as an undisturbed run makes them.
+    let calls = {
+        let scratch = scratch();
+        let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &[]);
+        assert_eq!(code(&apply(&machine, &scratch.path().join("out"))), Some(0));
+        machine.calls()
+    };
+    let setup = calls.iter().position(|call| call.ends_with(".Setup")).expect("Setup is among the calls") + 1;
+    for call in setup + 1..=calls.len() {
+        for fault in ["drop-before", "http-500", "settle-401"] {
+            let scratch = scratch();
+            let spec = format!("call:{call}={fault}");
+            let machine =
+                Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &["--fault", &spec]);
+            let out = scratch.path().join("out");
+            let run = apply(&machine, &out);
+            let state = machine.state();
+            assert_eq!(
+                code(&run),
+                Some(0),
+                "{spec} ({}): {}\n{}",
+                calls[call - 1],
+                text(&run.stdout),
+                text(&run.stderr)
+            );
+            assert_eq!((&state["control_mode"], &state["mutating"]), (&1.into(), &1.into()), "{spec}");
+        }
+    }
+}
+
+#[test]
+fn setup_is_never_sent_twice_whatever_it_answers() {
+    for fault in
+        ["http-401", "http-500", "fault", "garbage", "stall", "drop-before", "drop-after", "wrong-command"]
+    {
+        let scratch = scratch();
+        let spec = format!("wsman:IPS_HostBasedSetupService.Setup={fault}#*");
+        let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &["--fault", &spec]);
+        let run = apply(&machine, &scratch.path().join("out"));
+        let state = machine.state();
+        assert_eq!(state["counters"]["wsman:IPS_HostBasedSetupService.Setup"], 1, "{fault}");
+        let live = state["control_mode"] == 1;
+        assert_eq!(
+            code(&run),
+            Some(if live { 0 } else { 5 }),
+            "{fault}: {}\n{}",
+            text(&run.stdout),
+            text(&run.stderr)
+        );
+    }
+}
+
+#[test]
+fn a_credential_that_left_the_store_is_drift() {
+    let scratch = scratch();
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &[]);
+    let out = scratch.path().join("out");
+    assert_eq!(code(&apply(&machine, &out)), Some(0));
+    fs::remove_file(&escrow_files(&out)[0]).unwrap();
+    let run = apply(&machine, &out);
+    assert_eq!(
+        (code(&run), &json(&run)["reason"]),
+        (Some(9), &"credential-missing".into()),
+        "{}",
+        text(&run.stderr)
+    );
+    assert_eq!(machine.mutating_calls(), 1);
+}
+
+#[test]
+fn the_result_says_what_the_exit_code_says() {
+    let scratch = scratch();
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &[]);
+    let out = scratch.path().join("out");
+    assert_eq!(code(&apply(&machine, &out)), Some(0));
+    // The pages cannot be written: done, and not told.
+    let reports =
+        files(&out).into_iter().find(|file| file.extension().is_some_and(|it| it == "html")).unwrap();
+    let reports = reports.parent().unwrap();
+    fs::remove_dir_all(reports).unwrap();
+    fs::write(reports, "in the way").unwrap();
+    let run = apply(&machine, &out);
+    assert_eq!(
+        Some(i64::from(code(&run).unwrap())),
+        json(&run)["exit_code"].as_i64(),
+        "{}",
+        text(&run.stdout)
+    );
+    assert_ne!(code(&run), Some(0));
+}

@@ -191,7 +191,7 @@ impl<T: Transport> Client<T> {
     /// Sends any request that may be sent again by the caller.
     pub async fn call(&mut self, request: &Request<'_>) -> Result<Envelope, Error<T::Error>> {
         self.ensure_session().await?;
-        self.exchange(request).await
+        self.exchange(request, Resend::AfterStaleNonce).await
     }
 
     /// Calls a method that must not be sent twice, and checks its return value. Whatever leaves open whether the device
@@ -207,16 +207,16 @@ impl<T: Transport> Client<T> {
             true => Error::OutcomeUnknown { method, cause: Box::new(error) },
             false => error,
         };
-        let envelope = self.exchange(request).await.map_err(doubt)?;
+        let envelope = self.exchange(request, Resend::Never).await.map_err(doubt)?;
         check_return_value(envelope.body.as_ref(), resource, method)
             .map_err(|error| doubt(error.into()))??;
         Ok(())
     }
 
-    /// Sends a request with a login, once more if the nonce was too old.
-    async fn exchange(&mut self, request: &Request<'_>) -> Result<Envelope, Error<T::Error>> {
+    /// Sends a request with a login, once more if the nonce was too old and `resend` permits it.
+    async fn exchange(&mut self, request: &Request<'_>, resend: Resend) -> Result<Envelope, Error<T::Error>> {
         let id = self.take_message_id();
-        let mut retried = false;
+        let mut retried = resend == Resend::Never;
         loop {
             let authorization = self.authorize()?;
             let post = HttpRequest::post(request.to_xml(id), Some(authorization));
@@ -325,6 +325,14 @@ fn check_same<E>(expected: &Realm, found: &Realm) -> Result<(), Error<E>> {
         return Ok(());
     }
     Err(Error::RealmMismatch { expected: expected.clone(), found: found.clone() })
+}
+
+/// Whether a request may be sent again when its nonce was too old. A 401 says that the device did not act, but a
+/// one-shot call is not sent twice on anybody's word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Resend {
+    AfterStaleNonce,
+    Never,
 }
 
 const CHALLENGE_HEADER: &str = "WWW-Authenticate";

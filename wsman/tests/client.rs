@@ -327,12 +327,13 @@ fn a_clear_refusal_is_not_in_doubt() {
 }
 
 #[test]
-fn a_one_shot_call_on_an_old_nonce_is_repeated_because_a_401_did_nothing() {
+fn a_one_shot_call_is_not_sent_twice_even_on_an_old_nonce() {
     let amt = amt(&[Twist::None, Twist::None, Twist::Expire { stale: true }]);
     let mut client = client(&amt, "P@ssw0rd");
     block_on(client.get_general_settings()).unwrap();
-    block_on(client.setup(&new_admin("admin", REALM))).unwrap();
-    assert_eq!((amt.0.borrow().setups, amt.0.borrow().requests), (1, 4));
+    let error = block_on(client.setup(&new_admin("admin", REALM))).unwrap_err();
+    assert!(matches!(error, Error::Unauthorized { .. }), "a 401 is a refusal, not a doubt");
+    assert_eq!((amt.0.borrow().setups, amt.0.borrow().requests), (0, 3));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oob_policy::{Exit, History, Outcome, Plan, Policy, Status, Step, StepKind, Value};
+use oob_policy::{Detection, Exit, History, Outcome, Plan, Policy, Status, Step, StepKind, Value};
 
 use crate::firmware::Image;
 use crate::log::Progress;
@@ -21,6 +21,7 @@ mod stage;
 pub struct Run<'a> {
     pub machine: &'a Machine,
     pub policy: &'a Policy,
+    pub detection: &'a Detection,
     pub history: &'a History,
     pub store: &'a DirStore,
     pub chain: &'a mut Chain,
@@ -50,6 +51,10 @@ async fn carry_out_step(run: &mut Run<'_>, step: &Step) -> Outcome {
         StepKind::AmtUndo { generation } => ours::undo(run, step, *generation).await,
         StepKind::AmtConfirm { realm, last_proof } => ours::confirm(run, step, realm, last_proof).await,
         StepKind::StageSoftDisable => stage::soft_disable(run, step),
+        StepKind::MeSoftDisabled => stage::already(run, step),
+        StepKind::ReportOnly { because } if because.is_empty() => {
+            failed(step, Exit::Impossible, "report-only", "nothing was staged: policy asks for a report only")
+        }
         StepKind::ReportOnly { because } => failed(
             step,
             Exit::Impossible,

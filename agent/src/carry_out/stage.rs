@@ -32,7 +32,26 @@ pub(super) fn soft_disable(run: &mut Run<'_>, step: &Step) -> Outcome {
             );
         }
     };
-    let staging = lay_out(&image.bytes, &inspection, &neutralized, &run.policy.sha256);
+    if neutralized.changes.is_empty() {
+        run.progress.end("set already");
+        let text = format!(
+            "the image's soft-disable strap is set already, so nothing was staged; if this is what the flash holds, \
+             power-cycle and look again ({})",
+            me_state(run)
+        );
+        return Outcome {
+            exit: Exit::Pending,
+            cause: Some("strap-set".into()),
+            ..outcome(step, Status::AlreadySo, text)
+        };
+    }
+    let machine = json!({
+        "device_id": run.chain.run().device_id,
+        "me_version": run.detection.text("intel.me.version"),
+        "me_state": run.detection.text("intel.me.state"),
+        "heci": run.detection.text("intel.me.pci"),
+    });
+    let staging = lay_out(&image.bytes, &inspection, &neutralized, &run.policy.sha256, &machine);
     let written = write(run, &staging);
     run.progress.end(if written.is_ok() { "done" } else { "failed" });
     let (directory, fresh) = match written {
@@ -47,8 +66,9 @@ pub(super) fn soft_disable(run: &mut Run<'_>, step: &Step) -> Outcome {
         }
     };
     let text = format!(
-        "a soft-disabled image is staged in {directory}; flash it with flash.sh there, power-cycle, and verify. Nothing \
-         was flashed, so the ME still runs"
+        "a soft-disabled image is staged in {directory}; flash it with flash.sh there, power-cycle, and look again. \
+         Nothing was flashed ({})",
+        me_state(run)
     );
     let status = if fresh { Status::Done } else { Status::AlreadySo };
     let done = Outcome {
@@ -66,6 +86,17 @@ pub(super) fn soft_disable(run: &mut Run<'_>, step: &Step) -> Outcome {
             ("verdict", "staged".into()),
         ],
     )
+}
+
+/// Nothing to stage: what policy asks for is what the machine shows.
+pub(super) fn already(run: &Run<'_>, step: &Step) -> Outcome {
+    let text =
+        format!("{}: detected, as the machine reports it about itself; nothing was staged", me_state(run));
+    with_evidence(outcome(step, Status::AlreadySo, text), [("verdict", "detected".into())])
+}
+
+fn me_state(run: &Run<'_>) -> String {
+    format!("the management engine is as it was: {}", run.detection.text("intel.me.state"))
 }
 
 /// The directory of the staged files, and whether any of them is new. The image lies in the part of the store that

@@ -25,8 +25,8 @@ use crate::log::Progress;
 use crate::machine::Machine;
 use crate::report;
 use crate::state::{
-    Chain, DirStore, Durability, EventPolicy, Journal, Kind, Medium, OrgState, Signer, StateError,
-    durability, fold, new_run_id,
+    Chain, DirStore, Durability, EventError, EventPolicy, Journal, Kind, Medium, OrgState, Signer,
+    StateError, durability, fold, new_run_id,
 };
 use crate::{detect, identity};
 
@@ -116,7 +116,14 @@ fn not_durable(out: &Path, live: bool, policy: &Policy) -> Option<String> {
 }
 
 async fn run(arguments: &Apply) -> Result<Exit, Stop> {
-    let inputs = gather(arguments).await?;
+    let inputs = match gather(arguments).await {
+        // Where both apply, a directory that cannot be written comes before an image that cannot be read.
+        Err(stop) if stop.exit == Exit::DeviceFailed => {
+            DirStore::at(&arguments.out).prepare().map_err(|error| unwritable(&error))?;
+            return Err(stop);
+        }
+        gathered => gathered?,
+    };
     let Inputs { policy, machine, detection, image, context } = &inputs;
     let signer = match &arguments.signing_key {
         Some(file) => Signer::from_file(file),
@@ -170,6 +177,7 @@ async fn run(arguments: &Apply) -> Result<Exit, Stop> {
         let mut run = Run {
             machine,
             policy,
+            detection,
             history: &history,
             store: &store,
             chain: &mut chain,
@@ -181,16 +189,26 @@ async fn run(arguments: &Apply) -> Result<Exit, Stop> {
         carry_out(&mut run, &plan).await
     };
 
-    let report = judge(&inputs, &history, &plan, &outcomes, &device_id, &run_id);
-    let written = write(&store, &mut chain, policy, &report);
-    print_result(arguments, &report, written.as_deref().unwrap_or_default())?;
-    match written {
-        Ok(_) => Ok(report.exit),
-        Err(error) => {
-            // What was done stands, and so does its own exit unless this one is worse.
-            crate::log::problem(&format!("writing the report: {}", chain_of(&error)));
-            Ok(Exit::worst([report.exit, Exit::Undelivered]))
-        }
+    let mut report = judge(&inputs, &history, &plan, &outcomes, &device_id, &run_id);
+    let pages = write(&store, &mut chain, policy, &report).unwrap_or_else(|error| {
+        // What was done stands, and so does its own exit unless this one is worse.
+        undelivered(&mut report, &format!("writing the record: {}", chain_of(&error)));
+        Vec::new()
+    });
+    if let Err(stop) = print_result(arguments, &report, &pages) {
+        undelivered(&mut report, &stop.text);
+    }
+    Ok(report.exit)
+}
+
+/// What was done is done, but somebody who should know of it does not.
+fn undelivered(report: &mut Report, why: &str) {
+    crate::log::problem(&why);
+    if Exit::worst([report.exit, Exit::Undelivered]) == Exit::Undelivered && report.exit != Exit::Undelivered
+    {
+        report.exit = Exit::Undelivered;
+        report.reason = "undelivered".to_owned();
+        report.verdict = format!("{} But {why}; run again.", report.verdict);
     }
 }
 
@@ -231,7 +249,17 @@ fn write(
         "capability": report.capability, "outcomes": report.outcomes, "findings": report.findings,
         "facts": report.facts, "exit_code": report.exit.code(), "reason": report.reason, "changed": report.changed,
     });
-    chain.record(store, Kind::Observed, body)?;
+    match chain.record(store, Kind::Observed, body) {
+        // A machine with hundreds of adapters, or a hostile one: the record is what counts, the page has the rest.
+        Err(StateError::Event(EventError::TooLong(_))) => {
+            let body = json!({
+                "capability": report.capability, "exit_code": report.exit.code(), "reason": report.reason,
+                "changed": report.changed, "facts_left_out": report.facts.len(),
+            });
+            chain.record(store, Kind::Observed, body)?
+        }
+        recorded => recorded?,
+    };
     let mut paths = Vec::new();
     for format in &policy.formats {
         let (ending, text) = match format {
@@ -282,7 +310,10 @@ fn steps_shown(plan: &Plan) -> usize {
     let lines = |what: &StepKind| match what {
         StepKind::AmtSetupCcm => 6,
         StepKind::AmtUndo { .. } | StepKind::AmtConfirm { .. } | StepKind::StageSoftDisable => 1,
-        StepKind::Record | StepKind::Refuse { .. } | StepKind::ReportOnly { .. } => 0,
+        StepKind::Record
+        | StepKind::MeSoftDisabled
+        | StepKind::Refuse { .. }
+        | StepKind::ReportOnly { .. } => 0,
     };
     plan.steps.iter().map(|step| lines(&step.what)).sum()
 }
@@ -304,11 +335,15 @@ fn weak_id(machine: &Machine, seed: &[u8; 32]) -> String {
 }
 
 fn unwritable(error: &StateError) -> Stop {
-    let text = format!(
-        "opening --out: {}; the device is untouched, name another directory with --out",
-        chain_of(error)
-    );
-    Stop::new(Exit::EscrowNotDurable, "out-not-writable", text)
+    // Only where the directory itself is the trouble is another one the way out: it would forget our own journal.
+    let (cause, next) = match error {
+        StateError::Busy { .. } => ("busy", ""),
+        StateError::OtherRoot { .. } => ("other-root", ""),
+        StateError::Corrupt { .. } => ("store-damaged", "; have a person look at it, and keep it"),
+        _ => ("out-not-writable", "; name another directory with --out"),
+    };
+    let text = format!("opening --out: {}; the device is untouched{next}", chain_of(error));
+    Stop::new(Exit::EscrowNotDurable, cause, text)
 }
 
 fn unreadable(error: &StateError) -> Stop {

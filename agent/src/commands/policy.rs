@@ -80,7 +80,7 @@ pub(super) fn read_policy(file: &Path) -> Result<Policy, Stop> {
     let shown = file.display().to_string();
     let refuse = |cause, text: String| Stop::new(Exit::PolicyRefused, cause, text);
     let bytes = read_limited(file).map_err(|error| {
-        refuse("policy-unreadable", format!("reading policy {shown}: {error}; name one with --policy"))
+        refuse("policy-unreadable", format!("reading policy {shown}: {error}; name a policy file"))
     })?;
     let source = std::str::from_utf8(&bytes).map_err(|error| {
         refuse(
@@ -102,7 +102,7 @@ fn show(diagnostics: &[Diagnostic], source: &str, name: &str) {
     if diagnostics.is_empty() {
         return;
     }
-    let styled = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let styled = std::io::stderr().is_terminal() && crate::log::colors_wanted();
     let text = oob_policy::render(diagnostics, source, name, styled);
     let _ = writeln!(std::io::stderr(), "{text}");
 }
@@ -110,7 +110,7 @@ fn show(diagnostics: &[Diagnostic], source: &str, name: &str) {
 fn read_limited(file: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut bytes = Vec::new();
-    std::fs::File::open(file)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    crate::files::open_regular(file)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST {
         return Err(std::io::Error::other(format!("larger than {LARGEST} bytes")));
     }

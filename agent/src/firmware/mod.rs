@@ -4,12 +4,13 @@ mod staging;
 
 pub use staging::{Staging, lay_out};
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use oob_mecheck::{Inspection, SoftDisable};
+use oob_mecheck::{Inspection, PchFamily, SoftDisable};
 use oob_policy::Firmware;
+
+use crate::files::open_regular;
 use sha2::{Digest, Sha256};
 
 /// The largest SPI flash in sight is 64 MiB; two of them make a dump of 128 MiB.
@@ -27,7 +28,7 @@ impl Image {
     pub fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display();
         let mut file =
-            File::open(path).map_err(|error| format!("opening firmware image {shown}: {error}"))?;
+            open_regular(path).map_err(|error| format!("opening firmware image {shown}: {error}"))?;
         let mut bytes = Vec::new();
         let limited = Read::by_ref(&mut file).take(LARGEST + 1).read_to_end(&mut bytes);
         limited.map_err(|error| format!("reading firmware image {shown}: {error}"))?;
@@ -50,6 +51,10 @@ fn describe(bytes: &[u8], inspection: &Inspection) -> Firmware {
         size: bytes.len() as u64,
         me_version: me.map(|me| me.version.to_string()),
         generation: me.map(|me| me.generation.to_string()),
+        pch: match &inspection.descriptor.family {
+            PchFamily::Other(_) => None,
+            known => Some(known.to_string()),
+        },
         soft_disable: match &inspection.soft_disable {
             SoftDisable::Possible { .. } => oob_policy::SoftDisable::Possible,
             SoftDisable::AlreadySet { .. } => oob_policy::SoftDisable::AlreadySet,

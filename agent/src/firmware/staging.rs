@@ -21,8 +21,14 @@ pub struct Staging {
     pub result_sha256: String,
 }
 
-/// Lays out the files for an image whose soft-disable strap was set.
-pub fn lay_out(original: &[u8], inspection: &Inspection, done: &Neutralized, policy_sha256: &str) -> Staging {
+/// Lays out the files for an image whose soft-disable strap was set. `machine` is what ties the image to the machine.
+pub fn lay_out(
+    original: &[u8],
+    inspection: &Inspection,
+    done: &Neutralized,
+    policy_sha256: &str,
+    machine: &Value,
+) -> Staging {
     let original_sha256 = sha256_hex(original);
     let result_sha256 = sha256_hex(&done.image);
     let mut files = vec![
@@ -35,7 +41,9 @@ pub fn lay_out(original: &[u8], inspection: &Inspection, done: &Neutralized, pol
     ];
     let hashes: serde_json::Map<String, Value> =
         files.iter().map(|(name, bytes)| ((*name).to_owned(), sha256_hex(bytes).into())).collect();
-    files.push(("manifest.json", pretty(&manifest(inspection, done, policy_sha256, &Value::Object(hashes)))));
+    let mut manifest = manifest(inspection, done, policy_sha256, &Value::Object(hashes));
+    manifest["machine"] = machine.clone();
+    files.push(("manifest.json", pretty(&manifest)));
     Staging { files, original_sha256, result_sha256 }
 }
 
@@ -48,7 +56,7 @@ fn manifest(inspection: &Inspection, done: &Neutralized, policy_sha256: &str, ha
         "policy_sha256": policy_sha256,
         "method": "soft-disable",
         "platform": {
-            "pch": format!("{:?}", inspection.descriptor.family),
+            "pch": inspection.descriptor.family.to_string(),
             "me_version": me.map(|me| me.version.to_string()),
             "generation": me.map(|me| me.generation.to_string()),
             "pch_straps": inspection.descriptor.strap_count,

@@ -185,6 +185,7 @@ pub(super) fn step(kind: &StepKind) -> String {
         }
         StepKind::AmtConfirm { .. } => "See that the AMT we proved is the one that answers".to_owned(),
         StepKind::StageSoftDisable => "Stage an image with the soft-disable strap set".to_owned(),
+        StepKind::MeSoftDisabled => "See that the management engine reports itself soft-disabled".to_owned(),
         StepKind::ReportOnly { because } => {
             let because: Vec<String> = because.iter().map(|reason| shown(reason)).collect();
             format!("Report only: {}", because.join("; "))

@@ -2,7 +2,10 @@
 
 use super::{Case, Draft};
 use crate::pattern::{Version, version};
-use crate::{Channel, Exit, OpenChange, Reversibility, Setting, Step, StepKind, UNKNOWN, shown, step};
+use crate::{
+    Channel, Exit, OpenChange, Recipient, Reversibility, RootKind, Setting, Step, StepKind, UNKNOWN, Value,
+    shown, step,
+};
 
 pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
     refuse_values(case, draft);
@@ -11,7 +14,10 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
         return refuse_verdict(case, &facts, draft);
     }
     match situation(case, &facts) {
-        Situation::Ours => confirm(case, draft),
+        Situation::Ours => {
+            confirm(case, draft);
+            require_credential(case, draft);
+        }
         Situation::Clean => set_up(case, &facts, draft),
         Situation::Interrupted(open) => {
             draft.steps.push(undo(case, open.generation));
@@ -51,7 +57,7 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
         Situation::Unknown => {
             let why = ["intel.amt.provisioning", "intel.amt.control_mode"].map(|name| because(case, name));
             let text = format!("AMT's state is not known, so it is not touched: {}", why.join("; "));
-            refuse(draft, Exit::Impossible, "amt-unknown", text);
+            silent(case, draft, text);
         }
     }
 }
@@ -242,8 +248,58 @@ fn refuse_verdict(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
         _ => ("amt-unknown", "it is not known whether this machine has AMT"),
     };
     let text = format!("policy asks to use AMT, and {what}: {}", because(case, "intel.amt.verdict"));
-    refuse(draft, Exit::Impossible, cause, text);
+    if cause == "amt-unknown" && announced(case) {
+        silent(case, draft, text)
+    } else {
+        refuse(draft, Exit::Impossible, cause, text)
+    }
 }
+
+/// AMT that is there and does not answer is a failing device, not a missing one. A capture never answers.
+fn silent(case: &Case<'_>, draft: &mut Draft, text: String) {
+    if case.context.root == RootKind::Capture {
+        return refuse(draft, Exit::Impossible, "amt-unknown", text);
+    }
+    refuse(
+        draft,
+        Exit::DeviceFailed,
+        "amt-unreachable",
+        format!("{text}; run again when the machine has settled"),
+    );
+}
+
+/// Whether the firmware lists AMT's host interface.
+fn announced(case: &Case<'_>) -> bool {
+    let clients = case.detection.fact("intel.mei.clients").map(|fact| &fact.value);
+    let is_pthi = |value: &Value| value.as_text() == Some(PTHI);
+    matches!(clients, Some(Value::List(clients)) if clients.iter().any(is_pthi))
+}
+
+/// Proven ours is worth nothing if nobody can open the proof any more.
+fn require_credential(case: &Case<'_>, draft: &mut Draft) {
+    let Some(ours) = &case.history.amt else { return };
+    if !ours.sealed {
+        let text = format!(
+            "AMT is ours by event {}, but its credential {} is not in this store or damaged: bring it back from another \
+             copy of org state, or have client control mode undone over MEI",
+            ours.event,
+            shown(&ours.escrow)
+        );
+        refuse(draft, Exit::Drift, "credential-missing", text);
+    }
+    let sealed_to =
+        |recipient: &Recipient| ours.recipients.iter().any(|label| label.ends_with(&recipient.fingerprint()));
+    for recipient in case.policy.recipients.iter().filter(|it| !ours.recipients.is_empty() && !sealed_to(it))
+    {
+        draft.warnings.push(format!(
+            "the live AMT credential is not sealed to recipient `{}`, who came into the policy later: rewrap it",
+            recipient.name
+        ));
+    }
+}
+
+/// The MEI client by which firmware says that it has AMT.
+const PTHI: &str = "12f80028-b4b7-4b2d-aca8-46e0ff65814c";
 
 fn too_new(facts: &Facts<'_>, draft: &mut Draft) {
     if let Some([major, ..]) = facts.version.filter(|[major, ..]| *major >= 19) {

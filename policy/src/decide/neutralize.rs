@@ -4,7 +4,7 @@ use super::amt::refuse_value;
 use super::{Case, Draft};
 use crate::pattern::version;
 use crate::policy::Method;
-use crate::{Exit, Reversibility, SoftDisable, Step, StepKind, shown, step};
+use crate::{Exit, Firmware, Reversibility, SoftDisable, Step, StepKind, shown, step};
 
 pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
     let Some(rule) = case.rule else {
@@ -13,6 +13,17 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
     };
     for setting in rule.settings.iter().filter(|it| it.key == "neutralize.read_flash" && it.value == "true") {
         refuse_value(setting, draft);
+    }
+    if case.detection.text("intel.me.state") == "soft-disabled" {
+        draft.steps.push(Step {
+            id: step::ME_SOFT_DISABLED.to_owned(),
+            channel: None,
+            what: StepKind::MeSoftDisabled,
+            reason: case.reason("asks to neutralize, and the management engine reports itself soft-disabled"),
+            precondition: "none".to_owned(),
+            reversibility: Reversibility::ReadOnly,
+        });
+        return;
     }
     let mut skipped: Vec<String> = Vec::new();
     for method in &rule.methods {
@@ -60,13 +71,8 @@ fn soft_disable(case: &Case<'_>) -> Judgment {
     let Some(firmware) = &case.context.firmware else {
         return Judgment::Skipped("no --firmware-image given".to_owned());
     };
-    // The strap's place depends on the generation: an image of another one is of another machine.
-    let image = firmware.me_version.as_deref().and_then(version);
-    let machine = case.detection.known("intel.me.version").and_then(version);
-    if let (Some(([image, ..], _)), Some(([machine, ..], _))) = (image, machine)
-        && image != machine
-    {
-        return Judgment::Skipped(format!("the image holds ME {image}, and this machine runs ME {machine}"));
+    if let Err(why) = is_of_this_machine(firmware, case) {
+        return Judgment::Skipped(why);
     }
     match &firmware.soft_disable {
         SoftDisable::Possible => Judgment::Applies("the image's soft-disable strap can be set".to_owned()),
@@ -74,6 +80,34 @@ fn soft_disable(case: &Case<'_>) -> Judgment {
             Judgment::Applies("the image's soft-disable strap is set already".to_owned())
         }
         SoftDisable::Refused(why) => Judgment::Skipped(shown(why)),
+    }
+}
+
+/// What ties a dump to this machine. A descriptor of another board would not boot it, so nothing is guessed: the ME
+/// version must be the one that runs, and the HECI function of the PCH family that the descriptor is for.
+fn is_of_this_machine(firmware: &Firmware, case: &Case<'_>) -> Result<(), String> {
+    let Some(runs) = case.detection.known("intel.me.version") else {
+        return Err("this machine does not tell its ME version, so nothing ties the image to it".to_owned());
+    };
+    let holds = firmware.me_version.as_deref().unwrap_or("of an unknown version");
+    if version(holds).map(|(holds, _)| holds) != version(runs).map(|(runs, _)| runs) {
+        return Err(format!(
+            "the image holds ME {}, and this machine runs ME {}: dump this machine's flash anew",
+            shown(holds),
+            shown(runs)
+        ));
+    }
+    let family = match case.detection.known("intel.me.pci") {
+        Some("8086:9d3a" | "8086:9d3b") => "sunrise-point-lp",
+        Some("8086:a13a" | "8086:a13b" | "8086:a2ba" | "8086:a2bb") => "sunrise-point-h",
+        // Hidden, or of a family whose strap nothing sets yet: the image itself is refused for that.
+        _ => return Ok(()),
+    };
+    match &firmware.pch {
+        Some(pch) if pch != family => {
+            Err(format!("the image's descriptor is for {}, and this machine's PCH is {family}", shown(pch)))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -90,8 +90,16 @@ impl Case {
             size: 1 << 24,
             me_version: Some("16.0.15.1810".to_owned()),
             generation: None,
+            pch: None,
             soft_disable,
         });
+        self
+    }
+
+    pub fn pch(mut self, family: &str) -> Self {
+        if let Some(firmware) = &mut self.context.firmware {
+            firmware.pch = Some(family.to_owned());
+        }
         self
     }
 
