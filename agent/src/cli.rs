@@ -108,6 +108,10 @@ pub enum Policy {
     Lint {
         /// The policy file
         file: PathBuf,
+
+        /// Print the diagnostics as JSON on stdout
+        #[arg(long)]
+        json: bool,
     },
     /// Print every rule, matched or not, and why
     Explain {

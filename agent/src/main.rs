@@ -8,7 +8,10 @@ use oob_policy::Exit;
 
 fn main() -> ExitCode {
     log::exit_on_panic();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return commands::refuse_usage(&error),
+    };
     log::start(&cli.log);
     // Before anything secret exists: no core dump, no ptrace by others of the same user.
     if let Err(error) = secrets::harden() {

@@ -229,3 +229,61 @@ fn a_truncated_smbios_table_is_a_fact_not_a_crash() {
         assert_ne!(json(&run)["facts"][0], serde_json::Value::Null, "cut at {length}");
     }
 }
+
+#[test]
+fn who_asks_for_json_gets_json_on_every_path() {
+    let scratch = scratch();
+    let missing = scratch.path().join("nowhere");
+    let missing = missing.to_str().unwrap();
+    for (arguments, exit) in [
+        (vec!["apply", "--json"], 2),
+        (vec!["apply", "--json", "--frobnicate"], 2),
+        (vec!["detect", "--json", "--root", missing], 2),
+        (vec!["apply", "--json", "--policy", missing, "--out", missing], 3),
+        (vec!["plan", "--json", "--policy", missing, "--out", missing], 3),
+    ] {
+        let run = agent(&arguments);
+        assert_eq!(code(&run), Some(exit), "{arguments:?}: {}", text(&run.stderr));
+        let result = json(&run);
+        assert_eq!(
+            (&result["schema"], &result["exit_code"]),
+            (&"oob-result/1".into(), &exit.into()),
+            "{arguments:?}"
+        );
+    }
+    let file = scratch.path().join("policy.toml");
+    fs::write(&file, format!("{HEAD}oops = 1\n")).unwrap();
+    let lint = agent(["policy", "lint", "--json", file.to_str().unwrap()]);
+    assert_eq!((code(&lint), &json(&lint)["diagnostics"][0]["line"]), (Some(3), &7.into()));
+    // Help is no error, and nobody's result.
+    let help = agent(["apply", "--help", "--json"]);
+    assert_eq!(code(&help), Some(0));
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_is_refused_and_not_waited_for() {
+    let scratch = scratch();
+    let pipe = scratch.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    let pipe = pipe.to_str().unwrap();
+    assert_eq!(code(&agent(["policy", "lint", pipe])), Some(3));
+    let out = scratch.path().join("out");
+    let image = [
+        "apply",
+        "--policy",
+        "packaging/examples/policy.toml",
+        "--firmware-image",
+        pipe,
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    assert_eq!(code(&agent(image)), Some(5));
+}
+
+#[test]
+fn a_help_text_fits_a_terminal() {
+    for arguments in [vec!["--help"], vec!["apply", "--help"], vec!["policy", "explain", "--help"]] {
+        let help = text(&agent(&arguments).stdout);
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    }
+}

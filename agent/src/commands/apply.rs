@@ -30,17 +30,6 @@ use crate::state::{
 };
 use crate::{detect, identity};
 
-pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
-    let ended = run(arguments).await;
-    if let (Err(stop), true) = (&ended, arguments.json) {
-        print_json(&json!({
-            "schema": "oob-result/1", "exit_code": stop.exit.code(), "reason": stop.cause, "changed": false,
-            "text": stop.text, "plan": null, "outcomes": [], "capability": null, "out": arguments.out,
-        }))?;
-    }
-    ended
-}
-
 /// The plan alone: the same inputs, no lock, nothing created.
 pub(super) async fn plan(arguments: &Apply) -> Result<Exit, Stop> {
     let inputs = gather(arguments).await?;
@@ -115,7 +104,7 @@ fn not_durable(out: &Path, live: bool, policy: &Policy) -> Option<String> {
     }
 }
 
-async fn run(arguments: &Apply) -> Result<Exit, Stop> {
+pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
     let inputs = match gather(arguments).await {
         // Where both apply, a directory that cannot be written comes before an image that cannot be read.
         Err(stop) if stop.exit == Exit::DeviceFailed => {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
 
 use oob_policy::Exit;
 
@@ -13,19 +15,39 @@ mod detect;
 mod policy;
 
 pub async fn run(command: Command) -> Exit {
+    // A program that asked for JSON gets it on every path.
+    let json = match &command {
+        Command::Apply(it) | Command::Plan(it) => it.json.then(|| Some(it.out.clone())),
+        Command::Detect(it) => it.json.then_some(None),
+        Command::Policy(Policy::Lint { json, .. } | Policy::Explain { json, .. }) => json.then_some(None),
+    };
     let ended = match command {
         Command::Apply(arguments) => apply::apply(&arguments).await,
         Command::Plan(arguments) => apply::plan(&arguments).await,
         Command::Detect(arguments) => detect::detect(&arguments).await,
-        Command::Policy(Policy::Lint { file }) => policy::lint(&file),
+        Command::Policy(Policy::Lint { file, json }) => policy::lint(&file, json),
         Command::Policy(Policy::Explain { file, facts, root, site, role, json }) => {
             policy::explain(&policy::Explain { file, facts, root, site, role, json }).await
         }
     };
     ended.unwrap_or_else(|stop| {
         log::problem(&stop);
+        if let Some(out) = json {
+            let _ = stop.print_json(out.as_deref());
+        }
         stop.exit
     })
+}
+
+/// A command line that makes no sense, or one that asks for help. A program that said `--json` is told in JSON.
+pub fn refuse_usage(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    let _ = error.print();
+    if error.use_stderr() && wants_json {
+        let stop = Stop::new(Exit::Usage, "usage", error.kind());
+        let _ = stop.print_json(None);
+    }
+    ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { 0 })
 }
 
 /// Why a command ended before it had a report.
@@ -40,6 +62,14 @@ pub(crate) struct Stop {
 impl Stop {
     pub(crate) fn new(exit: Exit, cause: &str, text: impl fmt::Display) -> Self {
         Self { exit, cause: cause.to_owned(), text: text.to_string() }
+    }
+
+    /// The result of a command that did nothing.
+    pub(crate) fn print_json(&self, out: Option<&Path>) -> Result<(), Self> {
+        print_json(&serde_json::json!({
+            "schema": "oob-result/1", "exit_code": self.exit.code(), "reason": self.cause, "changed": false,
+            "text": self.text, "plan": null, "outcomes": [], "capability": null, "out": out,
+        }))
     }
 
     pub(crate) fn internal(text: impl fmt::Display) -> Self {

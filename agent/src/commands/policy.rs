@@ -7,6 +7,8 @@ use oob_policy::{
     Context, Detection, Diagnostic, DiagnosticLevel, Exit, Policy, PolicyTrust, explain as explain_policy,
 };
 
+use serde_json::json;
+
 use super::detect::{look, open_machine};
 use super::{Stop, print, print_json};
 use crate::state::sha256_hex;
@@ -14,15 +16,18 @@ use crate::state::sha256_hex;
 /// No policy that people write is larger; the limit keeps a wrong file name from filling the memory.
 const LARGEST: u64 = 1 << 20;
 
-pub(super) fn lint(file: &Path) -> Result<Exit, Stop> {
+pub(super) fn lint(file: &Path, json: bool) -> Result<Exit, Stop> {
+    if json {
+        let (source, name) = read_source(file)?;
+        let (policy, diagnostics) = Policy::parse(&source, &name, "");
+        let exit = if policy.is_some() { Exit::Satisfied } else { Exit::PolicyRefused };
+        print_json(&json!({"schema": "oob-lint/1", "exit_code": exit.code(), "diagnostics": diagnostics}))?;
+        return Ok(exit);
+    }
     let policy = read_policy(file)?;
     let rules = policy.rules.len();
-    print(&format!(
-        "policy {} serial {}: no errors, {rules} rule{}\n",
-        policy.name,
-        policy.serial,
-        if rules == 1 { "" } else { "s" }
-    ))?;
+    let plural = if rules == 1 { "" } else { "s" };
+    print(&format!("policy {} serial {}: no errors, {rules} rule{plural}\n", policy.name, policy.serial))?;
     Ok(Exit::Satisfied)
 }
 
@@ -54,7 +59,13 @@ pub(super) async fn explain(arguments: &Explain) -> Result<Exit, Stop> {
         firmware: None,
     };
     let explanation = explain_policy(&policy, &detection, &context);
-    if arguments.json { print_json(&explanation) } else { print(&explanation.text()) }?;
+    if arguments.json {
+        let mut value = json!(explanation);
+        value["schema"] = "oob-explanation/1".into();
+        print_json(&value)?;
+    } else {
+        print(&explanation.text())?;
+    }
     Ok(Exit::Satisfied)
 }
 
@@ -77,25 +88,36 @@ fn read_facts(file: &Path) -> Result<Detection, Stop> {
 
 /// Reads and checks a policy; every diagnostic goes to stderr at once, and any error ends with exit 3.
 pub(super) fn read_policy(file: &Path) -> Result<Policy, Stop> {
+    let (source, shown) = read_source(file)?;
+    let (policy, diagnostics) = Policy::parse(&source, &shown, &sha256_hex(source.as_bytes()));
+    show(&diagnostics, &source, &shown);
+    policy.ok_or_else(|| {
+        let errors =
+            diagnostics.iter().filter(|diagnostic| diagnostic.severity == DiagnosticLevel::Error).count();
+        let plural = if errors == 1 { "error" } else { "errors" };
+        Stop::new(
+            Exit::PolicyRefused,
+            "policy-malformed",
+            format!("policy {shown} has {errors} {plural}; nothing was touched"),
+        )
+    })
+}
+
+/// The text of a policy file, and its name as it is shown.
+fn read_source(file: &Path) -> Result<(String, String), Stop> {
     let shown = file.display().to_string();
     let refuse = |cause, text: String| Stop::new(Exit::PolicyRefused, cause, text);
     let bytes = read_limited(file).map_err(|error| {
         refuse("policy-unreadable", format!("reading policy {shown}: {error}; name a policy file"))
     })?;
-    let source = std::str::from_utf8(&bytes).map_err(|error| {
+    let source = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
         refuse(
             "policy-malformed",
-            format!("reading policy {shown}: not UTF-8 at byte {}; save it as UTF-8", error.valid_up_to()),
+            format!("reading policy {shown}: not UTF-8 at byte {at}; save it as UTF-8"),
         )
     })?;
-    let (policy, diagnostics) = Policy::parse(source, &shown, &sha256_hex(&bytes));
-    show(&diagnostics, source, &shown);
-    policy.ok_or_else(|| {
-        let errors =
-            diagnostics.iter().filter(|diagnostic| diagnostic.severity == DiagnosticLevel::Error).count();
-        let plural = if errors == 1 { "error" } else { "errors" };
-        refuse("policy-malformed", format!("policy {shown} has {errors} {plural}; nothing was touched"))
-    })
+    Ok((source, shown))
 }
 
 fn show(diagnostics: &[Diagnostic], source: &str, name: &str) {

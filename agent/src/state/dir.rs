@@ -177,7 +177,9 @@ impl DirStore {
     ) -> Result<Vec<T>, StateError> {
         let (entries, more) = self.disk.list(directory, MAX_FILES)?;
         if more {
-            rejected.push(format!("{directory}: it has more than {MAX_FILES} files; the rest was not read"));
+            // Which of them were read would be chance, and with it what this device's history says.
+            let what = format!("it has more than {MAX_FILES} files; move away what no agent wrote");
+            return Err(StateError::corrupt(&self.disk.path(directory), &what));
         }
         let mut found = Vec::new();
         for Entry { name, is_file, .. } in entries {

@@ -128,7 +128,7 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
         (!undone(&ours)).then_some(((ours.generation, event.seq, *id), ours))
     });
     let mut proofs: Vec<_> = proofs.collect();
-    proofs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    proofs.sort_by_key(|(rank, _)| *rank);
     proofs.into_iter().map(|(_, ours)| ours).collect()
 }
 
