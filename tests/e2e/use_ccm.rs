@@ -53,6 +53,10 @@ fn ends_in_client_control_mode_with_a_proven_credential() {
     // Exactly one mutating call: Setup. And a refused wrong password was part of the proof.
     assert_eq!(state["mutating"], 1, "{state:#}");
     assert_eq!(state["counters"]["wsman:IPS_HostBasedSetupService.Setup"], 1);
+    assert_eq!(state["counters"]["http:bad-login"], 1, "a wrong password was seen refused");
+    // As the firmware's account before, and twice as admin after, each time over a new channel with a fresh nonce.
+    assert_eq!(state["counters"]["wsman:AMT_GeneralSettings.Get"], 3);
+    assert_eq!(state["counters"]["http:anonymous"], 4);
 
     let escrow = escrow_files(&out);
     assert_eq!(escrow.len(), 1, "one generation: {escrow:?}");
@@ -294,4 +298,22 @@ fn the_result_says_what_the_exit_code_says() {
         text(&run.stdout)
     );
     assert_ne!(code(&run), Some(0));
+}
+
+#[test]
+fn a_password_that_does_not_log_in_is_rolled_back() {
+    let scratch = scratch();
+    // The first read is the firmware's own account; the two tries as admin are both refused.
+    let faults = ["wsman:AMT_GeneralSettings.Get=http-401#2", "wsman:AMT_GeneralSettings.Get=http-401#3"];
+    let arguments = ["--fault", faults[0], "--fault", faults[1]];
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &arguments);
+    let out = scratch.path().join("out");
+    let run = apply(&machine, &out);
+    assert_eq!(code(&run), Some(5), "{}\n{}", text(&run.stdout), text(&run.stderr));
+    assert_eq!(json(&run)["changed"], false);
+    let state = machine.state();
+    assert_eq!((&state["control_mode"], &state["provisioning_state"]), (&0.into(), &0.into()), "{state:#}");
+    let again = apply(&machine, &out);
+    assert_eq!(code(&again), Some(0), "{}", text(&again.stderr));
+    assert_eq!(escrow_files(&out).len(), 2, "a new generation, and the old one is kept");
 }
