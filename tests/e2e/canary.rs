@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io::Read;
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -11,8 +10,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use oob_tests::{Machine, agent_command, files, scratch, text};
-use rustix::fs::{Mode, OFlags};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketType};
 
 use crate::use_ccm::{arguments, escrow_files, open};
 
@@ -92,22 +89,9 @@ fn needles(realm: &str, password: &str, local: &str) -> Vec<(String, Vec<u8>)> {
 
 /// Asks the simulated firmware for its local account as any root process could (PTHI 0x67), with bytes written here.
 fn local_account_password(machine: &Path) -> String {
-    let dev = rustix::fs::open(machine.join("dev"), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
-    let path = format!("/proc/self/fd/{}/mei0", std::os::fd::AsRawFd::as_raw_fd(&dev.as_fd()));
-    let mei = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
-    rustix::net::connect(&mei, &SocketAddrUnix::new(path.as_str()).unwrap()).unwrap();
-    let exchange = |message: &[u8]| {
-        rustix::net::send(&mei, message, SendFlags::empty()).unwrap();
-        let mut reply = vec![0; 6000];
-        let (length, _) = rustix::net::recv(&mei, &mut reply, RecvFlags::empty()).unwrap();
-        reply.truncate(length);
-        reply
-    };
-    let pthi = [0x28, 0, 0xf8, 0x12, 0xb7, 0xb4, 0x2d, 0x4b, 0xac, 0xa8, 0x46, 0xe0, 0xff, 0x65, 0x81, 0x4c];
-    assert_eq!(exchange(&pthi).len(), 16, "connecting to the PTHI client");
     let mut request = vec![1, 1, 0, 0, 0x67, 0, 0, 4, 40, 0, 0, 0];
     request.resize(12 + 40, 0);
-    let reply = exchange(&request);
+    let reply = oob_tests::pthi(machine, &request);
     assert_eq!(&reply[12..16], [0; 4], "status of the local account request");
     let password = &reply[16 + 33..16 + 66];
     let end = password.iter().position(|byte| *byte == 0).unwrap_or(password.len());

@@ -134,6 +134,40 @@ fn killed_twice_in_a_row_while_taking_back_its_own_change() {
     report("crash points of an interrupted undo", tried, tried * stride());
 }
 
+#[test]
+fn the_journal_knows_of_the_call_before_the_device_does() {
+    let scratch = scratch();
+    let fault = "wsman:IPS_HostBasedSetupService.Setup=kill-peer-before";
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &["--fault", fault]);
+    let out = scratch.path().join("out");
+    assert_eq!(code(&apply(&machine, &out)), None, "the run was not killed");
+    let journal =
+        oob_tests::files(&out).into_iter().find(|file| file.ends_with("journal.jsonl")).expect("a journal");
+    let journal = std::fs::read_to_string(journal).unwrap();
+    let last = journal.lines().last().unwrap_or_default();
+    assert!(last.contains("sending") && last.contains("IPS_HostBasedSetupService.Setup"), "{journal}");
+}
+
+#[test]
+fn what_others_set_up_after_our_unfinished_run_is_not_undone() {
+    let scratch = scratch();
+    let fault = "wsman:IPS_HostBasedSetupService.Setup=kill-peer-after";
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &["--fault", fault]);
+    let ours = scratch.path().join("ours");
+    assert_eq!(code(&apply(&machine, &ours)), None, "the run was not killed");
+    // Somebody takes that back over MEI and sets AMT up for himself: the same mode, another realm.
+    let unprovision = [1, 1, 0, 0, 0x10, 0, 0, 4, 4, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(&oob_tests::pthi(&machine.dir, &unprovision)[12..16], [0; 4], "status of the unprovisioning");
+    let theirs = scratch.path().join("theirs");
+    assert_eq!(code(&apply(&machine, &theirs)), Some(0));
+    let mutating = machine.mutating_calls();
+    let run = apply(&machine, &ours);
+    assert_eq!(code(&run), Some(8), "{}\n{}", text(&run.stdout), text(&run.stderr));
+    assert_eq!(json(&run)["reason"], "provisioned-by-others");
+    assert_eq!(machine.mutating_calls(), mutating, "somebody else's provisioning was touched");
+    assert_no_password_outside_escrow(&machine, &theirs, "afterwards");
+}
+
 /// Device calls and crash points of a run that nobody kills.
 fn undisturbed() -> (usize, usize) {
     let scratch = scratch();

@@ -9,9 +9,12 @@ pub mod image;
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Value;
 
 /// A program of this workspace, built by `cargo test --workspace` beside the test itself.
@@ -165,6 +168,30 @@ pub fn skylake_capture(dir: &Path) -> PathBuf {
         fs::write(file, content).expect("writing a capture");
     }
     dir.to_path_buf()
+}
+
+/// One PTHI request over the simulated MEI, in bytes that the caller wrote, as any root process could send it.
+pub fn pthi(machine: &Path, request: &[u8]) -> Vec<u8> {
+    const CLIENT: [u8; 16] =
+        [0x28, 0, 0xf8, 0x12, 0xb7, 0xb4, 0x2d, 0x4b, 0xac, 0xa8, 0x46, 0xe0, 0xff, 0x65, 0x81, 0x4c];
+    // A socket's path may have 108 bytes; through a descriptor it is short wherever the machine lies.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dev = rustix::fs::open(machine.join("dev"), flags, Mode::empty()).expect("opening dev");
+    let path = format!("/proc/self/fd/{}/mei0", dev.as_raw_fd());
+    let mei =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .expect("making a socket");
+    rustix::net::connect(&mei, &SocketAddrUnix::new(path.as_str()).expect("a path"))
+        .expect("connecting to mei0");
+    let exchange = |message: &[u8]| {
+        rustix::net::send(&mei, message, SendFlags::empty()).expect("sending");
+        let mut reply = vec![0; 6000];
+        let (length, _) = rustix::net::recv(&mei, &mut reply, RecvFlags::empty()).expect("receiving");
+        reply.truncate(length);
+        reply
+    };
+    assert_eq!(exchange(&CLIENT).len(), 16, "connecting to the PTHI client");
+    exchange(request)
 }
 
 /// Every file below `dir`, in order.
