@@ -163,9 +163,14 @@ fn verdict(input: &Assessment<'_>, exit: Exit) -> String {
             "As policy asks, the out-of-band hardware was recorded and not touched.".to_owned()
         }
         (Exit::Satisfied, Action::Use) if input.outcome(step::AMT_SETUP_CCM, Status::Done).is_some() => {
-            "AMT was set up in client control mode, and its new credential was seen working.".to_owned()
+            "AMT was set up in client control mode, and its new credential was seen working locally; nothing was \
+             tried from another machine."
+                .to_owned()
         }
         (Exit::Satisfied, Action::Use) => "AMT is as policy asks; nothing was changed.".to_owned(),
+        (Exit::Impossible, _) if !changed && asked_to_report(input.plan) => {
+            format!("Not satisfied ({}): policy asks for a report only{untouched}", reason(input.outcomes, exit))
+        }
         (Exit::Satisfied, Action::Neutralize) => "What policy asks was done.".to_owned(),
         (Exit::Pending, _) => {
             format!("Staged, not yet in effect: {}", decisive.unwrap_or("a further step is needed"))
@@ -176,4 +181,9 @@ fn verdict(input: &Assessment<'_>, exit: Exit) -> String {
             decisive.unwrap_or("see outcomes")
         ),
     }
+}
+
+/// True where `report-only` is not the last resort but all that policy asks for.
+fn asked_to_report(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| matches!(&step.what, StepKind::ReportOnly { because } if because.is_empty()))
 }

@@ -79,6 +79,10 @@ fn only_what_was_read_back_is_proven() {
         );
         assert_eq!(amt.can, ["power_on", "power_off", "reset", "power_cycle", "sensors"]);
         assert!(amt.reason.contains("user_consent"));
+        let untried = "reachability from another machine and power actions not tried";
+        assert!(amt.reason.contains(untried), "{}", amt.reason);
+        assert_eq!(amt.reason.starts_with("credential proven locally; "), confidence == Proof::Proven);
+        assert!(report.verdict.contains("nothing was tried from another machine"), "{}", report.verdict);
         assert_eq!(amt.reach, ["16992/http-digest"]);
         let summary = &report.capability.summary;
         assert_eq!(
@@ -104,6 +108,62 @@ fn a_second_run_says_detected_and_names_the_last_proof() {
         (Some("e1-proof"), Some("amt.1.0000000000000000.age"))
     );
     assert!(!report.changed && !findings(&report).contains(&"amt-provisioned-by-others"));
+    assert!(amt.reason.contains("not tried"), "{}", amt.reason);
+}
+
+/// Client control mode leaves the MEBx password alone, so the risk outlives the set-up.
+#[test]
+fn the_mebx_password_stays_a_warning_once_amt_is_ours() {
+    let warned = |report: &Report| {
+        let found = report.findings.iter().find(|it| it.id == "mebx-password-unchanged");
+        found.is_some_and(|it| it.severity == Severity::Warning && it.text.contains("at the keyboard"))
+    };
+    let set_up = |status, exit| outcome("amt.setup-ccm", status, exit, &[]);
+    assert!(warned(&report(&Case::using(""), &[set_up(Status::Done, Exit::Satisfied)])));
+    let again = Case::using("").amt("post", "ccm").ours(1);
+    let confirmed = outcome("amt.confirm", Status::AlreadySo, Exit::Satisfied, &[]);
+    assert!(warned(&report(&again, &[confirmed])));
+    assert!(!warned(&report(&Case::using(""), &[set_up(Status::Failed, Exit::DeviceFailed)])));
+    assert!(!warned(&report(&Case::new(""), &[outcome("record", Status::Done, Exit::Satisfied, &[])])));
+}
+
+#[test]
+fn a_virtual_watchdog_is_the_hosts_and_a_real_one_is_preferred() {
+    let case = Case::new("").fact("watchdog.0", "virtual");
+    let virtual_only = report(&case, &[]);
+    let reason = &record(&virtual_only, Channel::Watchdog).reason;
+    assert!(reason.contains("only if the host's watchdog action is reset"), "{reason}");
+    let both = report(&case.fact("watchdog.1", "reset"), &[]);
+    assert_eq!(record(&both, Channel::Watchdog).can, ["reset"]);
+}
+
+#[test]
+fn hundreds_of_rejected_events_are_twenty_names_and_a_number() {
+    for (count, told) in [(20, None), (21, Some("and 1 more.")), (700, Some("and 680 more."))] {
+        let case =
+            Case::new("").history(|it| it.rejected = (0..count).map(|at| format!("e{at}.json")).collect());
+        let report = report(&case, &[]);
+        let text = &report.findings.iter().find(|it| it.id == "events-rejected").unwrap().text;
+        assert!(text.contains("e19.json") && !text.contains("e20.json"), "{text}");
+        assert_eq!(text.contains("more"), told.is_some(), "{text}");
+        assert!(told.is_none_or(|words| text.ends_with(words)), "{text}");
+    }
+}
+
+#[test]
+fn a_policy_that_asks_for_a_report_reads_well() {
+    let case = Case::neutralizing("[\"report-only\"]");
+    let mut ended = outcome("neutralize.report-only", Status::Failed, Exit::Impossible, &[]);
+    ended.text = "nothing was staged: ".to_owned();
+    let asked = report(&case, std::slice::from_ref(&ended));
+    assert!(
+        asked.verdict.ends_with(": policy asks for a report only; nothing was changed"),
+        "{}",
+        asked.verdict
+    );
+    // As the last resort it keeps the reasons of the methods before it.
+    let last = report(&Case::neutralizing("[\"lockdown\", \"report-only\"]"), &[ended]);
+    assert!(!last.verdict.contains("asks for a report"), "{}", last.verdict);
 }
 
 #[test]
@@ -153,10 +213,14 @@ fn an_indeterminate_device_is_unknown_and_nobody_elses() {
 #[test]
 fn staged_is_not_effective() {
     let case = Case::neutralizing("[\"soft-disable\"]").image(SoftDisable::Possible);
+    let case = case.fact("intel.me.state", "disabled\u{1b}");
     let done = outcome("neutralize.stage-soft-disable", Status::Done, Exit::Pending, &[]);
     let report = report(&case, &[done]);
     assert_eq!(record(&report, Channel::Amt).state, ChannelState::Staged);
-    assert!(findings(&report).contains(&"neutralize-staged"));
+    let staged = report.findings.iter().find(|it| it.id == "neutralize-staged").unwrap();
+    assert!(staged.text.contains("Nothing was flashed"), "{}", staged.text);
+    assert!(staged.text.contains("(intel.me.state: disabled\\u{1b})"), "{}", staged.text);
+    assert!(!staged.text.contains("runs"), "{}", staged.text);
     let page = serde_json::to_string(&report).unwrap().to_lowercase();
     for claim in ["me removed", "me is removed", "me disabled", "me is disabled", "\"neutralized\""] {
         assert!(!page.contains(claim), "{claim}");
@@ -177,7 +241,7 @@ fn the_other_channels_follow_the_facts() {
         ("bmc.verdict", "present", Channel::Redfish, Unknown, 0),
         ("bmc.verdict", "absent", Channel::Redfish, Absent, 0),
         ("watchdog.0", "reset", Channel::Watchdog, Present, 1),
-        ("watchdog.0", "virtual", Channel::Watchdog, Present, 1),
+        ("watchdog.0", "virtual", Channel::Watchdog, Present, 0),
         ("watchdog.0", "alarm-only", Channel::Watchdog, Present, 0),
         ("watchdog.0", "software", Channel::Watchdog, Absent, 0),
         ("watchdog.0", "unknown", Channel::Watchdog, Unknown, 0),

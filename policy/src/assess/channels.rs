@@ -33,9 +33,12 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
     let mode = detection.text("intel.amt.control_mode");
     let proof = |outcome: &&crate::Outcome| text_of(outcome.evidence.get("proof")) == Some("read-back");
     if let Some(done) = input.outcome(step::AMT_SETUP_CCM, Status::Done) {
-        let mut record = blank(Channel::Amt, ChannelState::Provisioned, CCM_LIMITS.to_owned());
+        let proven = Some(done).filter(proof).is_some();
+        let credential = if proven { "credential proven locally" } else { "credential not proven" };
+        let reason = format!("{credential}; {UNTRIED}; {CCM_LIMITS}");
+        let mut record = blank(Channel::Amt, ChannelState::Provisioned, reason);
         record.confidence = Proof::Detected;
-        if Some(done).filter(proof).is_some() {
+        if proven {
             record.state = ChannelState::Verified;
             record.confidence = Proof::Proven;
         }
@@ -49,7 +52,9 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
     if input.outcome(step::AMT_CONFIRM, Status::AlreadySo).is_some()
         && let Some(ours) = &input.history.amt
     {
-        let reason = format!("answers with the realm of the last proof; {CCM_LIMITS}");
+        let reason = format!(
+            "answers with the realm of the last proof, the credential was not used; {UNTRIED}; {CCM_LIMITS}"
+        );
         let mut record = blank(Channel::Amt, ChannelState::Provisioned, reason);
         record.confidence = Proof::Detected;
         record.credential = Some(ours.escrow.clone());
@@ -85,6 +90,10 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         _ => blank(Channel::Amt, ChannelState::Unknown, why),
     }
 }
+
+/// A login through the firmware's local path shows that the credential holds, and nothing about the network or the
+/// power switch (reference/recovery.md 0 and 1.1).
+const UNTRIED: &str = "reachability from another machine and power actions not tried";
 
 /// Client control mode asks the person at the screen before it redirects or changes the boot (reference/amt.md 8), so an
 /// unattended machine can be switched and reset, and no more.
@@ -145,11 +154,15 @@ fn watchdog(input: &Assessment<'_>) -> ChannelRecord {
         input.detection.under("watchdog.").map(|fact| (fact.name.clone(), kind(fact))).collect();
     let of = |word: &str| found.iter().find(|(_, kind)| kind == word).map(|(name, _)| shown(name));
     let armed = "resets a hung system once the installed system arms and feeds it, which was not tried";
-    if let Some(name) = of("reset").or_else(|| of("virtual")) {
+    if let Some(name) = of("reset") {
         let mut record = detected(Channel::Watchdog, ChannelState::Present, format!("{name} {armed}"));
         record.can = words(&["reset"]);
         record.needs = words(&["os_alive"]);
         return record;
+    }
+    if let Some(name) = of("virtual") {
+        let reason = format!("{name} is virtual: it resets only if the host's watchdog action is reset");
+        return detected(Channel::Watchdog, ChannelState::Present, reason);
     }
     if let Some(name) = of("alarm-only") {
         let reason = format!("{name} raises an alarm and cannot reset");

@@ -4,6 +4,9 @@ use super::Assessment;
 use super::channels::because;
 use crate::{Action, Finding, PolicyTrust, RootKind, Severity, Status, shown, step};
 
+/// How many names a finding lists; all of them are in the store.
+const MAX_NAMES: usize = 20;
+
 pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut add =
@@ -25,6 +28,11 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
              off there."
                 .to_owned(),
         );
+    }
+    if ours {
+        let text = "Client control mode does not change the MEBx password: where it is the factory's, anyone at the \
+                    keyboard can still take AMT over there. Change it at the keyboard.";
+        add("mebx-password-unchanged", Severity::Warning, text.to_owned());
     }
     if input.indeterminate().is_some() {
         let text = "A change of ours was not finished: AMT may have a new credential. Every candidate is in the escrow.";
@@ -72,8 +80,12 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
         add("history-forked", Severity::Warning, text.to_owned());
     }
     if !input.history.rejected.is_empty() {
-        let names: Vec<String> = input.history.rejected.iter().map(|name| shown(name)).collect();
-        let text = format!("These events do not hold and were not believed: {}.", names.join(", "));
+        let names = &input.history.rejected;
+        let mut list: Vec<String> = names.iter().take(MAX_NAMES).map(|name| shown(name)).collect();
+        if names.len() > MAX_NAMES {
+            list.push(format!("and {} more", names.len() - MAX_NAMES));
+        }
+        let text = format!("These events do not hold and were not believed: {}.", list.join(", "));
         add("events-rejected", Severity::Warning, text);
     }
     for warning in &input.plan.warnings {
@@ -87,9 +99,12 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
         );
     }
     if input.staged() {
-        let text = "A firmware image is staged, not flashed: the management engine runs as before. Only \
-                    a look at the running machine on a later boot may say that it is in effect.";
-        add("neutralize-staged", Severity::Info, text.to_owned());
+        let text = format!(
+            "A firmware image is staged. Nothing was flashed; the management engine is as it was (intel.me.state: {}). \
+             Only a look at the running machine on a later boot may say that the image is in effect.",
+            shown(input.detection.text("intel.me.state"))
+        );
+        add("neutralize-staged", Severity::Info, text);
     }
     found
 }
