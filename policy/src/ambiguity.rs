@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::diagnostic::Findings;
-use crate::pattern::Overlap;
 use crate::policy::{Class, Rule, Wanted};
 
 /// A rule with the place of its id in the file.
@@ -51,37 +50,23 @@ fn ambiguous(rule: &Rule, other: &Rule) -> bool {
     let mut compared = rule.class() == Class::Circumstance;
     for condition in &rule.conditions {
         let Some(counterpart) = other.conditions.iter().find(|it| it.key == condition.key) else { continue };
-        match overlap(&condition.wanted, &counterpart.wanted) {
-            Overlap::Proved => compared |= condition.key.class() == rule.class(),
-            Overlap::Disjoint | Overlap::Open => return false,
+        if !overlap(&condition.wanted, &counterpart.wanted) {
+            return false;
         }
+        compared |= condition.key.class() == rule.class();
     }
     compared
 }
 
-fn overlap(wanted: &Wanted, other: &Wanted) -> Overlap {
+/// True where some value fulfills both; of lists one pair is enough.
+fn overlap(wanted: &Wanted, other: &Wanted) -> bool {
     match (wanted, other) {
         (Wanted::Globs(globs), Wanted::Globs(others)) => {
-            any(globs.iter().flat_map(|glob| others.iter().map(|other| glob.overlap(other))))
+            globs.iter().any(|glob| others.iter().any(|other| glob.overlaps(other)))
         }
-        (Wanted::Words(words), Wanted::Words(others)) => any(words
-            .iter()
-            .map(|word| if others.contains(word) { Overlap::Proved } else { Overlap::Disjoint })),
-        (Wanted::Version(range), Wanted::Version(other)) => range.overlap(other),
-        (Wanted::Truth(truth), Wanted::Truth(other)) if truth == other => Overlap::Proved,
-        _ => Overlap::Disjoint,
+        (Wanted::Words(words), Wanted::Words(others)) => words.iter().any(|word| others.contains(word)),
+        (Wanted::Version(range), Wanted::Version(other)) => range.overlaps(other),
+        (Wanted::Truth(truth), Wanted::Truth(other)) => truth == other,
+        _ => false,
     }
-}
-
-/// Of lists one pair is enough.
-fn any(pairs: impl Iterator<Item = Overlap>) -> Overlap {
-    let mut best = Overlap::Disjoint;
-    for pair in pairs {
-        match pair {
-            Overlap::Proved => return Overlap::Proved,
-            Overlap::Open => best = Overlap::Open,
-            Overlap::Disjoint => {}
-        }
-    }
-    best
 }

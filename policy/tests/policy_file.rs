@@ -192,7 +192,9 @@ fn rules_are_ambiguous_only_where_that_is_provable() {
         // Models and vendors.
         (r#"product = "Opti*""#, r#"product = "OptiPlex 3000""#, true),
         (r#"product = "Opti*""#, r#"product = "Latitude 3000""#, false),
-        (r#"product = "Opti*""#, r#"product = "*3000""#, false),
+        (r#"product = "Opti*""#, r#"product = "*3000""#, true),
+        (r#"product = "Opti*00""#, r#"product = "*30""#, false),
+        (r#"vendor = "Dell*""#, r#"vendor = "*Inc.""#, true),
         (r#"product = "Opti*""#, r#"product = "opti* ""#, true),
         (r#"product = "Opti*""#, r#"sku = "0A5C""#, false),
         (r#"vendor = "Dell Inc.""#, r#"vendor = "dell inc.""#, true),
