@@ -22,8 +22,13 @@ pub(crate) fn refuse(rules: &[Placed], findings: &mut Findings<'_>) {
             .enumerate()
             .flat_map(|(at, rule)| rules.iter().skip(at + 1).map(move |other| (*rule, *other)))
     });
+    let mut told = 0;
     for ((rule, place), (other, other_place)) in pairs {
         if ambiguous(rule, other) {
+            if findings.stop_at(told) {
+                return;
+            }
+            told += 1;
             let also = findings.also(place.clone(), "the other rule");
             let other_line = findings.line(other_place.start);
             let message = format!(

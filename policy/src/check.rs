@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use crate::diagnostic::{Diagnostic, DiagnosticLevel, Findings};
+use crate::diagnostic::{Diagnostic, Findings};
 use crate::file::{File, MatchTable, RecipientTable, RuleTable, Texts};
 use crate::pattern::{Glob, VersionRange};
 use crate::policy::{Condition, Format, Key, Method, Policy, Recipient, Rule, Setting, Wanted};
@@ -44,9 +44,8 @@ impl Policy {
         }
         let file = File::read(document.get_ref(), &mut findings);
         let policy = check(file, sha256_hex, &mut findings);
-        let found = findings.into_sorted();
-        let refused = found.iter().any(|it| it.severity == DiagnosticLevel::Error);
-        (policy.filter(|_| !refused), found)
+        let refused = findings.any_error();
+        (policy.filter(|_| !refused), findings.into_sorted())
     }
 }
 
@@ -267,7 +266,8 @@ fn check_recipients(tables: &[Spanned<RecipientTable>], findings: &mut Findings<
                     let help =
                         "`age-keygen` prints the public key; an ssh-ed25519 key is the line of its .pub file";
                     let public = ["age1", "ssh-"].iter().any(|prefix| key.get_ref().starts_with(prefix));
-                    findings.error(key.span(), fault, help).hide = Some(key.span()).filter(|_| !public);
+                    findings.error(key.span(), fault, help).hide =
+                        if public { Vec::new() } else { vec![key.span()] };
                 }
                 None => {
                     // Whoever holds the key counts once, whatever comment it carries.

@@ -1,5 +1,6 @@
 //! What is wrong with a policy file, and where: for people with the source line, for programs as JSON.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
@@ -34,9 +35,9 @@ pub struct Diagnostic {
     /// A second place that belongs to it, such as the other of two rules.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub also: Option<Also>,
-    /// A value that must not be shown, because nobody can know what an unknown key holds.
+    /// Values that must not be shown, because nobody can know what an unknown key holds.
     #[serde(skip)]
-    pub(crate) hide: Option<Range<usize>>,
+    pub(crate) hide: Vec<Range<usize>>,
 }
 
 /// The second place of a [`Diagnostic`].
@@ -53,7 +54,7 @@ pub struct Also {
 /// are or may be secret are masked.
 pub fn render(diagnostics: &[Diagnostic], source: &str, file_name: &str, styled: bool) -> String {
     let mut hidden: Vec<Range<usize>> = secrets::masks(source);
-    hidden.extend(diagnostics.iter().filter_map(|found| found.hide.clone()));
+    hidden.extend(diagnostics.iter().flat_map(|found| found.hide.clone()));
     let page = Page::new(source, &hidden);
     let path = shown(file_name);
     let renderer = if styled { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
@@ -63,11 +64,17 @@ pub fn render(diagnostics: &[Diagnostic], source: &str, file_name: &str, styled:
             DiagnosticLevel::Error => Level::ERROR,
             DiagnosticLevel::Warning => Level::WARNING,
         };
-        let mut snippet = Snippet::source(page.text.as_str())
+        let span = page.range(&found.span);
+        let other = found.also.as_ref().map(|also| page.range(&also.span));
+        // Only the lines in question: the renderer goes through all that it is given, for every diagnostic.
+        let shown = page.lines_around(&span, other.as_ref());
+        let within = |range: Range<usize>| range.start - shown.start..range.end - shown.start;
+        let mut snippet = Snippet::source(page.text.get(shown.clone()).unwrap_or_default())
+            .line_start(page.line(shown.start))
             .path(path.as_str())
-            .annotation(AnnotationKind::Primary.span(page.range(&found.span)));
-        if let Some(also) = &found.also {
-            let label = AnnotationKind::Context.span(page.range(&also.span)).label(also.label.as_str());
+            .annotation(AnnotationKind::Primary.span(within(span)));
+        if let (Some(also), Some(range)) = (&found.also, other) {
+            let label = AnnotationKind::Context.span(within(range)).label(also.label.as_str());
             snippet = snippet.annotation(label);
         }
         let group: Group<'_> = level.primary_title(found.message.as_str()).element(snippet);
@@ -82,18 +89,25 @@ pub fn render(diagnostics: &[Diagnostic], source: &str, file_name: &str, styled:
     text
 }
 
+/// Nobody reads on, and a broken generator would make one for every line.
+const MAX_DIAGNOSTICS: usize = 100;
+
 /// Collects the diagnostics of one file.
 pub(crate) struct Findings<'s> {
     source: &'s str,
-    /// Byte offsets at which lines begin.
-    lines: Vec<usize>,
+    lines: Lines,
+    /// Without their lines and columns, which only those get that are told.
     found: Vec<Diagnostic>,
+    /// Where errors begin.
+    errors: BTreeSet<usize>,
+    /// True where somebody stopped looking.
+    unfinished: bool,
 }
 
 impl<'s> Findings<'s> {
     pub(crate) fn new(source: &'s str) -> Self {
-        let lines = std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { source, lines, found: Vec::new() }
+        let (found, errors) = (Vec::new(), BTreeSet::new());
+        Self { source, lines: Lines::of(source), found, errors, unfinished: false }
     }
 
     pub(crate) fn error(
@@ -116,23 +130,61 @@ impl<'s> Findings<'s> {
 
     /// The line of a byte offset, from 1.
     pub(crate) fn line(&self, at: usize) -> usize {
-        self.lines.partition_point(|begin| *begin <= at).max(1)
+        self.lines.number(at)
     }
 
     pub(crate) fn any_error_in(&self, range: Range<usize>) -> bool {
-        let inside =
-            |it: &Diagnostic| range.contains(&it.span.start) && it.severity == DiagnosticLevel::Error;
-        self.found.iter().any(inside)
+        range.start < range.end && self.errors.range(range).next().is_some()
+    }
+
+    pub(crate) fn any_error(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
+    /// Of one kind there are as many diagnostics as will ever be told, and nobody looks for more of it.
+    pub(crate) fn stop_at(&mut self, count: usize) -> bool {
+        self.unfinished |= count >= MAX_DIAGNOSTICS;
+        self.unfinished
     }
 
     pub(crate) fn also(&self, span: Range<usize>, label: impl Into<String>) -> Also {
         Also { line: self.line(span.start), span, label: label.into() }
     }
 
-    /// In the order of the file.
+    /// In the order of the file. Of more than a hundred the first are told, errors before warnings, and how many were
+    /// left out.
     pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
-        self.found.sort_by(|a, b| (a.span.start, &a.message).cmp(&(b.span.start, &b.message)));
+        let order = |it: &Diagnostic| (it.span.start, it.message.clone());
+        self.found.sort_by_cached_key(|it| (it.severity != DiagnosticLevel::Error, order(it)));
+        let left_out = self.found.split_off(self.found.len().min(MAX_DIAGNOSTICS));
+        self.found.sort_by_cached_key(order);
+        if !left_out.is_empty() || self.unfinished {
+            self.found.push(self.note(&left_out));
+        }
+        for found in &mut self.found {
+            found.line = self.lines.number(found.span.start);
+            let before = self.source.get(self.lines.begin(found.line)..found.span.start);
+            found.column = before.map_or(1, |before| before.chars().count() + 1);
+        }
         self.found
+    }
+
+    fn note(&self, left_out: &[Diagnostic]) -> Diagnostic {
+        let last = self.found.last().map_or(0..0, |it| it.span.clone());
+        let first = left_out.first();
+        let number = if self.unfinished { "at least " } else { "" };
+        let count = left_out.len().max(1);
+        Diagnostic {
+            line: 0,
+            column: 0,
+            span: first.map_or(last, |it| it.span.clone()),
+            severity: first.filter(|_| !self.unfinished).map_or(DiagnosticLevel::Error, |it| it.severity),
+            message: format!("and {number}{count} more that are not told here"),
+            help: "mend these first and look again; often one mistake has made the others".to_owned(),
+            also: None,
+            // What was left out may stand beside what is shown.
+            hide: left_out.iter().flat_map(|it| it.hide.clone()).collect(),
+        }
     }
 
     fn add(
@@ -142,12 +194,31 @@ impl<'s> Findings<'s> {
         message: String,
         help: String,
     ) -> &mut Diagnostic {
-        let line = self.line(span.start);
-        let begin = self.lines.get(line - 1).copied().unwrap_or(0);
-        let column = self.source.get(begin..span.start).map_or(1, |before| before.chars().count() + 1);
+        if severity == DiagnosticLevel::Error {
+            self.errors.insert(span.start);
+        }
         let index = self.found.len();
-        self.found.push(Diagnostic { line, column, span, severity, message, help, also: None, hide: None });
+        let (line, column, also, hide) = (0, 0, None, Vec::new());
+        self.found.push(Diagnostic { line, column, span, severity, message, help, also, hide });
         &mut self.found[index]
+    }
+}
+
+/// Byte offsets at which lines begin.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
+    }
+
+    /// The line of a byte offset, from 1.
+    fn number(&self, at: usize) -> usize {
+        self.0.partition_point(|begin| *begin <= at).max(1)
+    }
+
+    fn begin(&self, line: usize) -> usize {
+        self.0.get(line - 1).copied().unwrap_or(0)
     }
 }
 
@@ -155,6 +226,7 @@ impl<'s> Findings<'s> {
 struct Page {
     text: String,
     offsets: Vec<usize>,
+    lines: Lines,
 }
 
 impl Page {
@@ -172,12 +244,25 @@ impl Page {
             }
         }
         offsets.push(text.len());
-        Self { text, offsets }
+        let lines = Lines::of(&text);
+        Self { text, offsets, lines }
     }
 
     fn range(&self, span: &Range<usize>) -> Range<usize> {
         let at = |offset: usize| self.offsets.get(offset).copied().unwrap_or(self.text.len());
         let begin = at(span.start);
         begin..at(span.end).max(begin)
+    }
+
+    fn line(&self, at: usize) -> usize {
+        self.lines.number(at)
+    }
+
+    /// The whole lines that hold one range or both.
+    fn lines_around(&self, one: &Range<usize>, other: Option<&Range<usize>>) -> Range<usize> {
+        let start = other.map_or(one.start, |it| it.start.min(one.start));
+        let end = other.map_or(one.end, |it| it.end.max(one.end)).max(start);
+        let rest = self.text.get(end..).and_then(|rest| rest.find('\n'));
+        self.lines.begin(self.line(start))..rest.map_or(self.text.len(), |length| end + length + 1)
     }
 }

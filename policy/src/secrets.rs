@@ -1,6 +1,7 @@
 //! Finds secrets in a policy file. A policy is public to everybody who can read the org's repository, so a secret in
 //! it is an error wherever it stands: in a value, under a telling key, or in a comment (reference/org-state.md 6.5).
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -17,18 +18,18 @@ pub(crate) struct Secret {
 
 /// Everything in `source` that is or looks like a secret, in the order of the file.
 pub(crate) fn find(source: &str, table: &DeTable<'_>) -> Vec<Secret> {
-    let mut secrets = markers(source, 0);
+    let mut secrets = Secrets::default();
+    markers(source, &mut secrets);
     let mut strings = Vec::new();
     in_table(table, false, "", &mut secrets, &mut strings);
     // Outside of strings, comments are what can hold random text.
     let strings = merged(strings);
     for token in tokens(source) {
         if !covers(&strings, token.start) && looks_random(&source[token.clone()], true) {
-            add(&mut secrets, token, "a high-entropy literal");
+            secrets.add(token, "a high-entropy literal");
         }
     }
-    secrets.sort_by_key(|secret| secret.span.start);
-    secrets
+    secrets.0.into_values().collect()
 }
 
 /// What must not be shown of `source`, whether or not it can be parsed.
@@ -44,7 +45,9 @@ pub(crate) fn masks(source: &str) -> Vec<Range<usize>> {
 
 /// True for text that is reported as key material wherever it stands.
 pub(crate) fn holds_marker(text: &str) -> bool {
-    !markers(text, 0).is_empty()
+    let mut secrets = Secrets::default();
+    markers(text, &mut secrets);
+    !secrets.0.is_empty()
 }
 
 /// Ranges in order and without overlaps, as [`covers`] wants them.
@@ -92,7 +95,7 @@ fn in_table(
     table: &DeTable<'_>,
     tainted: bool,
     path: &str,
-    secrets: &mut Vec<Secret>,
+    secrets: &mut Secrets,
     strings: &mut Vec<Range<usize>>,
 ) {
     for (key, value) in table.iter() {
@@ -108,7 +111,7 @@ fn in_value(
     value: &Spanned<DeValue<'_>>,
     tainted: bool,
     path: &str,
-    secrets: &mut Vec<Secret>,
+    secrets: &mut Secrets,
     strings: &mut Vec<Range<usize>>,
 ) {
     match value.get_ref() {
@@ -117,12 +120,12 @@ fn in_value(
             let random = || tokens(text).any(|token| looks_random(&text[token], false));
             if holds_marker(text) {
                 // Usually found in the source as well; here it may be hidden by escape sequences.
-                add(secrets, value.span(), "key material");
+                secrets.add(value.span(), "key material");
             } else if is_reference(text) || (path == "escrow.recipient.key" && recipient::is_public(text)) {
             } else if tainted {
-                add(secrets, value.span(), "a secret written out");
-            } else if random() {
-                add(secrets, value.span(), "a high-entropy literal");
+                secrets.add(value.span(), "a secret written out");
+            } else if !is_written_by_makers(path) && random() {
+                secrets.add(value.span(), "a high-entropy literal");
             }
         }
         DeValue::Array(items) => {
@@ -131,31 +134,48 @@ fn in_value(
         DeValue::Table(table) => in_table(table, tainted, path, secrets, strings),
         DeValue::Boolean(_) => {}
         DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) if tainted => {
-            add(secrets, value.span(), "a secret written out");
+            secrets.add(value.span(), "a secret written out");
         }
         DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) => {}
     }
 }
 
-/// A secret is reported once, by the first and most telling rule that finds it.
-fn add(secrets: &mut Vec<Secret>, span: Range<usize>, what: &str) {
-    let seen = |known: &Secret| known.span.start < span.end && span.start < known.span.end;
-    match secrets.iter_mut().find(|known| seen(known)) {
+/// What makers print on machines looks as random as a password: these values are compared with facts, and nothing
+/// secret is ever taken from them.
+fn is_written_by_makers(path: &str) -> bool {
+    let key = path.strip_prefix("rule.match.");
+    key.is_some_and(|key| ["serial", "uuid", "mac", "sku", "product", "vendor"].contains(&key))
+}
+
+/// Secrets by their places, none of which overlap.
+#[derive(Default)]
+struct Secrets(BTreeMap<usize, Secret>);
+
+impl Secrets {
+    /// A secret is reported once, by the first and most telling rule that finds it.
+    fn add(&mut self, span: Range<usize>, what: &str) {
+        let mut secret = Secret { span, what: what.to_owned() };
         // Mask the whole string, not only the marker in it.
-        Some(known) => known.span = known.span.start.min(span.start)..known.span.end.max(span.end),
-        None => secrets.push(Secret { span, what: what.to_owned() }),
+        while let Some((&at, known)) = self.0.range(..secret.span.end).next_back()
+            && known.span.end > secret.span.start
+        {
+            let span = known.span.start.min(secret.span.start)..known.span.end.max(secret.span.end);
+            let Some(known) = self.0.remove(&at) else { break };
+            secret = Secret { span, what: known.what };
+        }
+        self.0.insert(secret.span.start, secret);
     }
 }
 
 /// Key material that gives itself away by its first characters, anywhere in `text`.
-fn markers(text: &str, offset: usize) -> Vec<Secret> {
+fn markers(text: &str, secrets: &mut Secrets) {
     let upper = text.to_ascii_uppercase();
-    let mut secrets = Vec::new();
+    let mut until = 0;
     for (at, _) in upper.match_indices("-----BEGIN ") {
         let line = upper[at..].lines().next().unwrap_or_default();
-        if line.contains("PRIVATE KEY") {
-            let end = upper[at..].find("-----END ").map_or(upper.len(), |end| at + end);
-            add(&mut secrets, offset + at..offset + end, "a PEM private key");
+        if at >= until && line.contains("PRIVATE KEY") {
+            until = upper[at..].find("-----END ").map_or(upper.len(), |end| at + end);
+            secrets.add(at..until, "a PEM private key");
         }
     }
     for (prefix, what) in
@@ -163,10 +183,9 @@ fn markers(text: &str, offset: usize) -> Vec<Secret> {
     {
         for (at, _) in upper.match_indices(prefix) {
             let length = upper[at..].find(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-            add(&mut secrets, offset + at..offset + length.map_or(upper.len(), |length| at + length), what);
+            secrets.add(at..length.map_or(upper.len(), |length| at + length), what);
         }
     }
-    secrets
 }
 
 /// Runs of the characters that passwords, base64 and hex are made of; cut at the separators that names are made of.

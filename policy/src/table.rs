@@ -208,7 +208,7 @@ impl Table<'_, '_> {
             }
             let message = format!("{} has no key `{}`", self.name, shown(name));
             // A table under a header has the header's place, which holds no value.
-            let hide = Some(value.span()).filter(|value| value.start >= key.span().end);
+            let hide = Some(value.span()).filter(|value| value.start >= key.span().end).into_iter().collect();
             self.findings.error(key.span(), message, help).hide = hide;
         }
         self.asked.clear();

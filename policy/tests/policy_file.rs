@@ -272,3 +272,100 @@ fn a_file_of_absurd_size_is_refused_unread() {
     assert!(policy.is_none());
     assert_eq!(found.len(), 1);
 }
+
+/// What a maker prints on a machine is no password, whatever it looks like; key material stays one even there.
+#[test]
+fn a_serial_is_not_judged_by_its_looks() {
+    let rule =
+        |matching: &str| format!("[[rule]]\nid = \"a\"\nmatch = {{ {matching} }}\naction = \"ignore\"\n");
+    for matching in [
+        r#"serial = "/C8F9X2/CNFCW0019B001A/""#,
+        r#"serial = ["A1", "/C8F9X2/CNFCW0019B001A/", "xK9mQ2vLp7Rw4TzB"]"#,
+        r#"serial = "5f4dcc3b5aa765d61d8327deb882cf99""#,
+        r#"sku = "xK9mQ2vLp7Rw4TzB""#,
+        r#"product = "xK9mQ2vLp7Rw4TzB*""#,
+        r#"vendor = "xK9mQ2vLp7Rw4TzB""#,
+    ] {
+        let (policy, found) = with(&rule(matching));
+        assert_eq!((policy.is_some(), found), (true, Vec::new()), "{matching}");
+    }
+    for matching in [
+        r#"role = "xK9mQ2vLp7Rw4TzB""#,
+        r#"serial = "AGE-SECRET-KEY-1QQQ""#,
+        r#"serial = ["-----BEGIN PRIVATE KEY-----"]"#,
+        r#"serial = "A1", password = "x""#,
+        r#"serial = "A1" } # xK9mQ2vLp7Rw4TzB
+        amt = { sol = true"#,
+    ] {
+        let (policy, found) = with(&rule(matching));
+        let told = found.iter().any(|it| it.message.contains("everybody who can read the file has it"));
+        assert!(policy.is_none() && told, "{matching}: {found:?}");
+    }
+    let (_, found) = with("serial = \"xK9mQ2vLp7Rw4TzB\"\n");
+    assert!(
+        found.iter().any(|it| it.message.contains("high-entropy")),
+        "a key of that name elsewhere: {found:?}"
+    );
+}
+
+#[test]
+fn of_thousands_of_mistakes_a_hundred_are_told_and_the_rest_is_a_number() {
+    let rule =
+        |at: usize| format!("[[rule]]\nid = \"r{at}\"\nmatch = {{ role = \"a\" }}\nactoin = \"use\"\n");
+    let rules: String = (0..3000).map(rule).collect();
+    let (policy, found) = with(&rules);
+    assert!(policy.is_none());
+    assert_eq!(found.len(), 101);
+    assert!(found[100].message.starts_with("and 5900 more"), "{}", found[100].message);
+    assert!(found[..100].iter().all(|it| it.line < 250), "the first of the file");
+    assert!(found.windows(2).all(|pair| pair[0].span.start <= pair[1].span.start));
+    assert_eq!(found[100].line, 4 + 50 * 4 + 1);
+    // The one that is too many, and the one that is not.
+    for (unknown, told) in [(100, 100), (101, 101)] {
+        let keys: String = (0..unknown).map(|at| format!("k{at} = 1\n")).collect();
+        let (_, found) = parse(&format!("{keys}schema = 1\n[policy]\nname = \"a\"\nserial = 1\n"));
+        assert_eq!(found.len(), told);
+        assert_eq!(found.iter().any(|it| it.message.starts_with("and 1 more")), told > 100);
+    }
+}
+
+#[test]
+fn errors_are_told_before_warnings_and_refuse_the_file_wherever_they_stand() {
+    let warned = |at: usize| {
+        format!(
+            "[[rule]]\nid = \"r{at}\"\nmatch = {{ role = \"r{at}\" }}\naction = \"ignore\"\namt = {{ sol = true }}\n"
+        )
+    };
+    let warnings: String = (0..150).map(warned).collect();
+    let (policy, found) = with(&warnings);
+    assert!(policy.is_some() && found.iter().all(|it| it.severity == DiagnosticLevel::Warning));
+    assert_eq!(found.len(), 101);
+    let (policy, found) = with(&format!("{warnings}[report]\nfromats = [\"html\"]\n"));
+    assert!(policy.is_none());
+    assert!(found.iter().any(|it| it.severity == DiagnosticLevel::Error && it.message.contains("fromats")));
+    assert_eq!(found.len(), 101);
+}
+
+#[test]
+fn ambiguous_pairs_end_after_a_hundred() {
+    let rule =
+        |at: usize| format!("[[rule]]\nid = \"r{at}\"\nmatch = {{ role = \"a\" }}\naction = \"ignore\"\n");
+    let (_, found) = with(&(0..15).map(rule).collect::<String>());
+    assert_eq!(found.len(), 101, "105 pairs");
+    assert!(found[100].message.contains("at least 1 more"), "{}", found[100].message);
+    assert!(found.iter().all(|it| it.severity == DiagnosticLevel::Error));
+    let (_, found) = with(&(0..14).map(rule).collect::<String>());
+    assert_eq!(found.len(), 91, "all pairs of fourteen");
+}
+
+/// A value beside one that is shown stays hidden though its own diagnostic is left out.
+#[test]
+fn values_of_diagnostics_that_are_left_out_stay_hidden() {
+    let keys: Vec<String> = (0..130).map(|at| format!("k{at:03} = \"Canary{at}\"")).collect();
+    let source =
+        format!("schema = 1\nreport = {{ {} }}\n[policy]\nname = \"a\"\nserial = 1\n", keys.join(", "));
+    let (_, found) = parse(&source);
+    assert_eq!(found.len(), 101);
+    let page = render(&found, &source, "policy.toml", false);
+    assert!(page.contains("k102") && !page.contains("Canary"), "{page}");
+}
