@@ -42,7 +42,7 @@ struct Page<'a> {
     channels: Vec<ChannelRow>,
     steps: Vec<StepRow>,
     warnings: Vec<String>,
-    findings: Vec<(Chip, String, String)>,
+    findings: Vec<(Chip, String, Vec<Run>)>,
     policy: PolicyRows<'a>,
     not_assessed: Vec<String>,
     groups: Vec<Group>,
@@ -235,15 +235,36 @@ fn steps(report: &Report) -> Vec<StepRow> {
     planned.chain(unplanned.map(|(_, outcome)| StepRow::unplanned(outcome))).collect()
 }
 
-fn findings(report: &Report) -> Vec<(Chip, String, String)> {
+/// A piece of text, and whether it stood in backticks.
+type Run = (bool, String);
+
+fn findings(report: &Report) -> Vec<(Chip, String, Vec<Run>)> {
     let mut findings: Vec<_> = report.findings.iter().collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
         .iter()
         .map(|finding| {
-            (chip(words::severity(finding.severity)), words::shown(&finding.id), words::shown(&finding.text))
+            (
+                chip(words::severity(finding.severity)),
+                words::shown(&finding.id),
+                runs(&words::shown(&finding.text)),
+            )
         })
         .collect()
+}
+
+/// Text cut at its pairs of backticks; a lone one stays as it is. The template escapes each piece.
+fn runs(text: &str) -> Vec<Run> {
+    let mut pieces: Vec<Run> =
+        text.split('`').enumerate().map(|(at, piece)| (at % 2 == 1, piece.to_owned())).collect();
+    if pieces.len() % 2 == 0
+        && let (Some((_, open)), Some((_, before))) = (pieces.pop(), pieces.last_mut())
+    {
+        before.push('`');
+        before.push_str(&open);
+    }
+    pieces.retain(|(_, piece)| !piece.is_empty());
+    pieces
 }
 
 /// Facts under the subject that their name begins with, in the order of [`SUBJECTS`], then as they came.

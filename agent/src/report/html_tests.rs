@@ -31,12 +31,53 @@ fn shows_what_the_report_holds() {
         "vault (break-glass)",
         "physical access",
         "identity=iTCO_wdt timeout=30",
+        "<td>credential proven locally</td>",
+        "Reachability from another machine and power actions were not tried",
+        "<b>set up</b><small>not tried</small>",
+        "Facts, as found before anything was done",
     ] {
         assert!(page.contains(text), "{text}");
     }
     if let Some(path) = std::env::var_os("OOB_SHOW_PAGE") {
         std::fs::write(path, &page).unwrap();
     }
+}
+
+#[test]
+fn no_power_action_is_called_proven() {
+    let page = html(&desktop()).unwrap();
+    assert!(!page.contains(">proven<") && !page.contains("<b>yes</b>"));
+    let mut bare = desktop();
+    bare.capability.summary.independent_paths = 0;
+    bare.capability.summary.can_power_cycle = false;
+    bare.capability.summary.can_power_on = false;
+    assert!(!html(&bare).unwrap().contains("not tried</small>"));
+}
+
+#[test]
+fn backticks_are_code_and_what_is_in_them_stays_text() {
+    for (text, expected) in [
+        (
+            "Set it up with `use`, or `<b>`.",
+            "<div>Set it up with <code>use</code>, or <code>&#60;b&#62;</code>.",
+        ),
+        ("one ` is <none>", "<div>one ` is &#60;none&#62;"),
+        ("`a` and ` b", "<div><code>a</code> and ` b"),
+        ("``", "<div><small"),
+    ] {
+        let mut report = desktop();
+        report.findings.truncate(1);
+        report.findings[0].text = text.to_owned();
+        let page = html(&report).unwrap();
+        assert!(page.contains(expected), "{text}: {page}");
+    }
+}
+
+#[test]
+fn only_hashes_and_ids_break_within_words() {
+    let rules: Vec<&str> = STYLE.lines().filter(|line| line.contains("overflow-wrap: anywhere")).collect();
+    assert_eq!(rules.len(), 1, "{rules:?}");
+    assert!(rules[0].starts_with(".code {"), "{}", rules[0]);
 }
 
 #[test]

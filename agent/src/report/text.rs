@@ -86,7 +86,7 @@ fn findings(report: &Report) -> Vec<String> {
     capped(lines.collect(), 3)
 }
 
-/// Only what is set up: anything else would be a promise.
+/// Only what is set up: anything else would be a promise. What a run does not try, from its own machine, is said.
 fn ways_back(report: &Report) -> Vec<String> {
     let ready = report.capability.channels.iter().filter(|record| {
         matches!(record.state, ChannelState::Verified | ChannelState::Provisioned) && !record.can.is_empty()
@@ -95,7 +95,10 @@ fn ways_back(report: &Report) -> Vec<String> {
         let needs = words::spaced(&record.needs);
         let needs = if needs.is_empty() { String::new() } else { format!("; needs {needs}") };
         let proof = words::proof(record.confidence);
-        format!("{} ({proof}): {}{needs}", words::channel(record.channel), words::spaced(&record.can))
+        let (channel, can) = (words::channel(record.channel), words::spaced(&record.can));
+        format!(
+            "{channel} ({proof}; reachability from another machine and power actions not tried): {can}{needs}"
+        )
     });
     let mut lines = capped(lines.collect(), 3);
     let otherwise = if lines.is_empty() { "" } else { "otherwise " };

@@ -20,7 +20,7 @@ done      done amt.setup-ccm: Client control mode is on, and a fresh login with 
           skipped extra: Nothing to do.
 look at   risk: AMT 16.0 serves 16992 without TLS; policy does not ask for TLS yet.
           warning: Client control mode asks a person at the machine before redirection and boot changes.
-way back  Intel AMT (proven): power on, power off, reset, power cycle; needs standby power, wired link
+way back  Intel AMT (credential proven locally; reachability from another machine and power actions not tried): power on, power off, reset, power cycle; needs standby power, wired link
           otherwise physical access
 result    satisfied (changed, exit 0)
           AMT is in client control mode with a password that only the escrow recipients can read.

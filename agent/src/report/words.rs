@@ -122,9 +122,10 @@ pub(super) const fn state(state: ChannelState) -> (&'static str, Tone) {
     }
 }
 
+/// What was exercised is the credential, from this machine; neither the network nor the power switch was.
 pub(super) const fn proof(proof: Proof) -> &'static str {
     match proof {
-        Proof::Proven => "proven",
+        Proof::Proven => "credential proven locally",
         Proof::Detected => "detected",
         Proof::Claimed => "claimed",
     }
@@ -188,6 +189,9 @@ pub(super) fn step(kind: &StepKind) -> String {
         StepKind::MeSoftDisabled => "See that the management engine reports itself soft-disabled".to_owned(),
         StepKind::ReportOnly { because } => {
             let because: Vec<String> = because.iter().map(|reason| shown(reason)).collect();
+            if because.is_empty() {
+                return "Report only, as policy asks".to_owned();
+            }
             format!("Report only: {}", because.join("; "))
         }
     }
@@ -196,4 +200,20 @@ pub(super) fn step(kind: &StepKind) -> String {
 /// `power_on` as people read it.
 pub(super) fn spaced(words: &[String]) -> String {
     words.iter().map(|word| shown(word).replace('_', " ")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use oob_policy::StepKind;
+
+    #[test]
+    fn a_report_that_policy_asks_for_needs_no_reasons() {
+        let told = |because: &[&str]| {
+            super::step(&StepKind::ReportOnly {
+                because: because.iter().map(|it| (*it).to_owned()).collect(),
+            })
+        };
+        assert_eq!(told(&[]), "Report only, as policy asks");
+        assert_eq!(told(&["no image", "no time"]), "Report only: no image; no time");
+    }
 }
