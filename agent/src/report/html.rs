@@ -33,7 +33,7 @@ struct Page<'a> {
     result: Chip,
     exit_code: u8,
     reason: String,
-    verdict: String,
+    verdict: Vec<Run>,
     action: &'static str,
     changed: bool,
     abilities: Vec<Ability>,
@@ -41,7 +41,7 @@ struct Page<'a> {
     worst_case: String,
     channels: Vec<ChannelRow>,
     steps: Vec<StepRow>,
-    warnings: Vec<String>,
+    warnings: Vec<Vec<Run>>,
     findings: Vec<(Chip, String, Vec<Run>)>,
     policy: PolicyRows<'a>,
     not_assessed: Vec<String>,
@@ -75,9 +75,9 @@ struct ChannelRow {
 
 struct StepRow {
     id: String,
-    what: String,
-    reason: String,
-    precondition: String,
+    what: Vec<Run>,
+    reason: Vec<Run>,
+    precondition: Vec<Run>,
     reversibility: &'static str,
     outcome: Option<OutcomeCell>,
 }
@@ -85,7 +85,7 @@ struct StepRow {
 struct OutcomeCell {
     status: Chip,
     changed: bool,
-    text: String,
+    text: Vec<Run>,
     evidence: Vec<(String, String)>,
 }
 
@@ -129,7 +129,7 @@ impl<'a> Page<'a> {
             result: chip(words::exit(report.exit)),
             exit_code: report.exit.code(),
             reason: words::shown(&report.reason),
-            verdict: words::shown(&report.verdict),
+            verdict: runs(&words::shown(&report.verdict)),
             action: report.plan.action.word(),
             changed: report.changed,
             abilities: vec![
@@ -142,7 +142,7 @@ impl<'a> Page<'a> {
             worst_case: words::shown(&summary.worst_case),
             channels: report.capability.channels.iter().map(ChannelRow::of).collect(),
             steps: steps(report),
-            warnings: report.plan.warnings.iter().map(|warning| words::shown(warning)).collect(),
+            warnings: report.plan.warnings.iter().map(|warning| runs(&words::shown(warning))).collect(),
             findings: findings(report),
             policy: PolicyRows {
                 name: words::shown(&report.policy.name),
@@ -192,9 +192,9 @@ impl StepRow {
     fn of(step: &Step, outcome: Option<&Outcome>) -> Self {
         Self {
             id: words::shown(&step.id),
-            what: words::step(&step.what),
-            reason: words::shown(&step.reason),
-            precondition: words::shown(&step.precondition),
+            what: runs(&words::step(&step.what)),
+            reason: runs(&words::shown(&step.reason)),
+            precondition: runs(&words::shown(&step.precondition)),
             reversibility: words::reversibility(step.reversibility),
             outcome: outcome.map(OutcomeCell::of),
         }
@@ -204,9 +204,9 @@ impl StepRow {
     fn unplanned(outcome: &Outcome) -> Self {
         Self {
             id: words::shown(&outcome.step),
-            what: "Not in the plan".to_owned(),
-            reason: String::new(),
-            precondition: String::new(),
+            what: runs("Not in the plan"),
+            reason: Vec::new(),
+            precondition: Vec::new(),
             reversibility: "",
             outcome: Some(OutcomeCell::of(outcome)),
         }
@@ -219,7 +219,7 @@ impl OutcomeCell {
         Self {
             status: chip(words::status(outcome.status)),
             changed: outcome.changed,
-            text: words::shown(&outcome.text),
+            text: runs(&words::shown(&outcome.text)),
             evidence: evidence.map(|(name, value)| (words::shown(name), words::value(value))).collect(),
         }
     }
@@ -257,7 +257,7 @@ fn findings(report: &Report) -> Vec<(Chip, String, Vec<Run>)> {
 fn runs(text: &str) -> Vec<Run> {
     let mut pieces: Vec<Run> =
         text.split('`').enumerate().map(|(at, piece)| (at % 2 == 1, piece.to_owned())).collect();
-    if pieces.len() % 2 == 0
+    if pieces.len().is_multiple_of(2)
         && let (Some((_, open)), Some((_, before))) = (pieces.pop(), pieces.last_mut())
     {
         before.push('`');

@@ -31,7 +31,7 @@ fn shows_what_the_report_holds() {
         "vault (break-glass)",
         "physical access",
         "identity=iTCO_wdt timeout=30",
-        "<td>credential proven locally</td>",
+        "<td data-label=\"Known by\">credential proven locally</td>",
         "Reachability from another machine and power actions were not tried",
         "<b>set up</b><small>not tried</small>",
         "Facts, as found before anything was done",
@@ -68,7 +68,10 @@ fn backticks_are_code_and_what_is_in_them_stays_text() {
         let mut report = desktop();
         report.findings.truncate(1);
         report.findings[0].text = text.to_owned();
+        report.plan.steps[0].reason = text.to_owned();
         let page = html(&report).unwrap();
+        let reason = expected.replace("<div>", "<dd>").replace("<small", "</dd>");
+        assert!(text == "``" || page.contains(&reason), "{reason}: {page}");
         assert!(page.contains(expected), "{text}: {page}");
     }
 }
@@ -78,6 +81,18 @@ fn only_hashes_and_ids_break_within_words() {
     let rules: Vec<&str> = STYLE.lines().filter(|line| line.contains("overflow-wrap: anywhere")).collect();
     assert_eq!(rules.len(), 1, "{rules:?}");
     assert!(rules[0].starts_with(".code {"), "{}", rules[0]);
+}
+
+/// On a narrow screen the tables stack, so each cell must say which column it is of.
+#[test]
+fn stacked_cells_are_labeled() {
+    let page = html(&desktop()).unwrap();
+    for label in ["Known by", "Can", "Needs", "Reach and credential", "Source", "Confidence"] {
+        assert!(page.contains(&format!("data-label=\"{label}\"")), "{label}");
+        assert!(page.contains(&format!("<th>{label}</th>")), "{label} is no column");
+    }
+    let narrow = STYLE.split("@media (max-width: 40rem)").nth(1).unwrap();
+    assert!(narrow.contains("attr(data-label)") && narrow.contains(".wide table { min-width: 0; }"));
 }
 
 #[test]
