@@ -98,7 +98,7 @@ pub(super) fn read_policy(file: &Path) -> Result<Policy, Stop> {
         Stop::new(
             Exit::PolicyRefused,
             "policy-malformed",
-            format!("policy {shown} has {errors} {plural}; nothing was touched"),
+            format!("policy {shown}: {errors} {plural} above; nothing was touched"),
         )
     })
 }

@@ -21,6 +21,7 @@ pub fn plan_text(plan: &Plan) -> String {
         };
         match &step.what {
             StepKind::Refuse { exit, text, .. } => line("refused", &format!("{text} (exit {})", exit.code())),
+            StepKind::ReportOnly { because } if because.is_empty() => line("reported only", "as policy asks"),
             StepKind::ReportOnly { because } => line("reported only", &because.join("; ")),
             _ => line("needs", &step.precondition),
         }

@@ -255,7 +255,8 @@ fn blank(channel: Channel, state: ChannelState, reason: String) -> ChannelRecord
         reason,
         can: Vec::new(),
         needs: Vec::new(),
-        confidence: Proof::Claimed,
+        // That a thing is not there was looked for; that nobody knows is nobody's observation.
+        confidence: if state == ChannelState::Absent { Proof::Detected } else { Proof::Claimed },
         control_mode: None,
         credential: None,
         reach: Vec::new(),
