@@ -320,7 +320,8 @@ fn check_name(name: &Spanned<String>, what: &str, findings: &mut Findings<'_>) {
     }
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether `text` can stand as an id, a name, a site or a role: up to 64 letters, digits, dots, dashes and underscores.
+pub fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         && text.starts_with(|first: char| first.is_ascii_alphanumeric())

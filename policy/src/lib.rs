@@ -35,6 +35,7 @@ mod shown;
 mod table;
 
 pub use assess::{Assessment, assess, refusal_outcomes};
+pub use check::is_name;
 pub use decide::decide;
 pub use detection::{Confidence, Detection, Fact, RootKind, UNKNOWN, Value};
 pub use diagnostic::{Also, Diagnostic, DiagnosticLevel, render};

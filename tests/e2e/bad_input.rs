@@ -239,6 +239,7 @@ fn who_asks_for_json_gets_json_on_every_path() {
         (vec!["apply", "--json"], 2),
         (vec!["apply", "--json", "--frobnicate"], 2),
         (vec!["detect", "--json", "--root", missing], 2),
+        (vec!["plan", "--json", "--policy", missing, "--out", missing, "--site", "a b"], 2),
         (vec!["apply", "--json", "--policy", missing, "--out", missing], 3),
         (vec!["plan", "--json", "--policy", missing, "--out", missing], 3),
     ] {

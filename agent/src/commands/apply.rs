@@ -67,6 +67,7 @@ struct Inputs {
 }
 
 async fn gather(arguments: &Apply) -> Result<Inputs, Stop> {
+    check_labels(&arguments.site, &arguments.role)?;
     let policy = read_policy(&arguments.policy)?;
     let machine = open_machine(&arguments.root)?;
     let image = arguments.firmware_image.as_deref().map(Image::read).transpose();
@@ -86,6 +87,19 @@ async fn gather(arguments: &Apply) -> Result<Inputs, Stop> {
         firmware: image.as_ref().map(|image| image.facts.clone()),
     };
     Ok(Inputs { policy, machine, detection, image, context })
+}
+
+/// A site or role that no policy could name would silently match nothing.
+pub(super) fn check_labels(site: &Option<String>, role: &Option<String>) -> Result<(), Stop> {
+    for (flag, label) in [("--site", site), ("--role", role)] {
+        if let Some(label) = label.as_deref().filter(|label| !oob_policy::is_name(label)) {
+            let text = format!(
+                "{flag} {label:?} is no name; use up to 64 letters, digits, dots, dashes and underscores"
+            );
+            return Err(Stop::new(Exit::Usage, "usage", text));
+        }
+    }
+    Ok(())
 }
 
 /// Why a credential written to `out` might not survive a power cut; none where it would (DESIGN section 8).

@@ -42,6 +42,7 @@ pub(super) struct Explain {
 }
 
 pub(super) async fn explain(arguments: &Explain) -> Result<Exit, Stop> {
+    super::apply::check_labels(&arguments.site, &arguments.role)?;
     let policy = read_policy(&arguments.file)?;
     let detection = match &arguments.facts {
         Some(file) => read_facts(file)?,
