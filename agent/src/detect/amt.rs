@@ -4,9 +4,9 @@
 use oob_policy::{Fact, UNKNOWN};
 
 use super::Survey;
-use super::me::{VproTable, is_sps, recorded_status};
+use super::me::{VproTable, is_csme, is_sps, live_words, recorded_status, state_of};
 use crate::machine::smbios::Structure;
-use crate::machine::{CpuVendor, Heci, MeiError, MeiSysfs, PTHI, Seen};
+use crate::machine::{CpuVendor, Heci, MeiError, MeiSysfs, PTHI};
 
 const VERDICT: &str = "intel.amt.verdict";
 const VERSION: &str = "intel.amt.version";
@@ -128,14 +128,12 @@ fn asked(answer: &PthiAnswer, sysfs: &MeiSysfs, cpu: &CpuVendor) -> Fact {
 
 /// The verdict without a word from AMT itself.
 fn unasked(sysfs: &MeiSysfs, cpu: &CpuVendor) -> Fact {
-    let status = sysfs.devices.iter().map(|device| device.fw_status.as_slice());
-    let config = match &sysfs.heci {
-        Heci::Found { hfsts: Seen::Found(words), .. } => words.as_slice(),
-        _ => &[],
-    };
-    if status.chain([config]).any(is_sps) {
-        return Fact::inferred(VERDICT, "absent", "sys/class/mei")
-            .because("server firmware (SPS) has no AMT");
+    // What announces AMT's host interface is never without AMT, whatever its registers say.
+    let registers = live_words(sysfs).filter(|_| sysfs.announces(PTHI) != Some(true));
+    if let Some((words, source)) = registers
+        && is_sps(words, sysfs.is_csme() == Some(true))
+    {
+        return Fact::inferred(VERDICT, "absent", &source).because("server firmware (SPS) has no AMT");
     }
     let Some(device) = sysfs.devices.first() else { return without_driver(sysfs, cpu) };
     let state = device.dev_state.as_deref();
@@ -203,14 +201,20 @@ fn details(answer: &PthiAnswer) -> Vec<Fact> {
     ]
 }
 
-/// Server firmware has no AMT, also where only SMBIOS recorded that it runs.
+/// Server firmware has no AMT, also where only SMBIOS tells its version or recorded that it runs.
 pub(super) fn without_amt(survey: &Survey<'_>, facts: &mut [Fact]) {
+    if survey.mei.announces(PTHI) == Some(true) {
+        return;
+    }
+    let live = live_words(&survey.mei).map(|(words, source)| (words.to_vec(), source));
+    let recorded = || Some((survey.dmi.of(219).find_map(recorded_status)?, "smbios:219".to_owned()));
+    let Some((words, source)) = live.or_else(recorded) else { return };
+    if !is_sps(&words, is_csme(survey)) {
+        return;
+    }
     for fact in facts.iter_mut().filter(|fact| fact.name == VERDICT && fact.value.as_text() == Some(UNKNOWN))
     {
-        if survey.dmi.of(219).find_map(recorded_status).is_some_and(|words| is_sps(&words)) {
-            *fact =
-                Fact::inferred(VERDICT, "absent", "smbios:219").because("server firmware (SPS) has no AMT");
-        }
+        *fact = Fact::inferred(VERDICT, "absent", &source).because("server firmware (SPS) has no AMT");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The verdict as a table.
 
 use super::*;
-use crate::machine::{MeiClient, MeiDevice, PciFunction};
+use crate::machine::{MeiClient, MeiDevice, PciFunction, Seen};
 
 fn device(dev_state: Option<&str>, fw_status: &[u32]) -> MeiDevice {
     MeiDevice {
@@ -67,6 +67,40 @@ fn what_sysfs_alone_can_say() {
         let (value, reason) = verdict(sysfs, cpu, None);
         assert_eq!(value, *expected, "case {number}: {reason}");
         assert!(reason.contains(because), "case {number}: {reason}");
+    }
+}
+
+/// HFSTS3 has the SKU from CSME 11 on, and firmware that announces AMT's host interface may have AMT.
+#[test]
+fn server_firmware_is_no_guess() {
+    let words = [0x1e00_0245, 0, 0x60];
+    let versioned =
+        |version: &str| MeiDevice { fw_ver: vec![format!("0:{version}")], ..device(Some("ENABLED"), &words) };
+    let of = |id: u16| match heci() {
+        Heci::Found { function, driver, hfsts } => {
+            Heci::Found { function: PciFunction { device: id, ..function }, driver, hfsts }
+        }
+        other => other,
+    };
+    let unversioned = || device(Some("ENABLED"), &words);
+    let dead = device(Some("ENABLED"), &[u32::MAX, 0, 0x60]);
+    let mode = device(Some("ENABLED"), &[0x000f_0345]);
+    let cases = [
+        (heci(), versioned("9.1.0.1120"), &[PTHI][..], "unknown"),
+        (heci(), versioned("9.1.0.1120"), &[], "absent-or-disabled"),
+        (heci(), versioned("11.8.50.3399"), &[], "absent"),
+        (heci(), versioned("11.8.50.3399"), &[PTHI], "unknown"),
+        (of(0xA13A), unversioned(), &[], "absent"),
+        (of(0x8C3A), unversioned(), &[], "absent-or-disabled"),
+        (of(0x1234), unversioned(), &[], "absent-or-disabled"),
+        (of(0xA13A), dead, &[], "absent-or-disabled"),
+        (of(0x8C3A), mode.clone(), &[], "absent"),
+        (of(0x8C3A), mode, &[PTHI], "unknown"),
+    ];
+    for (number, (heci, device, uuids, expected)) in cases.into_iter().enumerate() {
+        let sysfs = sysfs(heci, vec![device], clients(uuids));
+        let (value, reason) = verdict(&sysfs, &CpuVendor::Intel, None);
+        assert_eq!(value, expected, "case {number}: {reason}");
     }
 }
 

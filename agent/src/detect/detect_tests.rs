@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const STATUS: &str = "sys/class/mei/mei0/fw_status";
+
 /// A machine root under construction.
 struct Root {
     dir: tempfile::TempDir,
@@ -206,6 +208,54 @@ async fn configuration_space_is_read_where_the_driver_is_not() {
         let detection = root.detect().await;
         assert_eq!(detection.text("intel.me.state"), expected);
         assert!(reason(&detection, "intel.me.state").contains(because), "{detection:?}");
+    }
+}
+
+/// Registers of a function in D3 or hidden are no registers: the next source counts, and without one nothing does.
+#[tokio::test]
+async fn registers_that_sleep_are_passed_over() {
+    let mut config = vec![0u8; 256];
+    config[0x40..0x44].copy_from_slice(&0x8002_2004u32.to_le_bytes());
+    let mut table = vec![219, 31, 0, 0, 1, 1, 1];
+    table.extend(0x0000_0042u32.to_le_bytes());
+    table.extend([0; 20]);
+    table.extend(b"MEI1\0\0");
+    for words in ["ffffffff\nffffffff\nffffffff\n", "00000000\n00000000\n00000060\n"] {
+        let root = || Root::new("GenuineIntel").engine("ENABLED", &[]).with(STATUS, words);
+        let detection = root().detect().await;
+        for name in ["intel.me.state", "intel.me.hfsts", "intel.me.manufacturing", "intel.me.sku"] {
+            assert_eq!(detection.text(name), UNKNOWN, "{name}");
+        }
+        assert!(reason(&detection, "intel.me.state").contains("mei0/fw_status reads as all ones or zero"));
+        assert_eq!(detection.text("intel.amt.verdict"), "absent-or-disabled");
+        let awake = root().with("sys/bus/pci/devices/0000:00:16.0/config", &config);
+        assert_eq!(awake.detect().await.text("intel.me.state"), "soft-disabled");
+        let recorded = root().with("sys/firmware/dmi/tables/DMI", &table);
+        let detection = recorded.detect().await;
+        assert_eq!(detection.text("intel.me.state"), "recovery");
+        assert_eq!(detection.fact("intel.me.hfsts").unwrap().source, "smbios:219");
+    }
+}
+
+/// Before Linux 5.8 there is no kind, and only the PCI function tells a touch panel from the engine.
+#[tokio::test]
+async fn a_touch_panel_is_not_the_engine() {
+    for (address, id) in [("0000:00:16.4", 0x9D3E), ("0000:00:16.0", 0x9D3E), ("0000:00:16.1", 0x9D3B)] {
+        let root = Root::new("GenuineIntel")
+            .pci(address, 0x8086, id, 0x078000)
+            .linked("sys/class/mei/mei0/device", &format!("../../../bus/pci/devices/{address}"))
+            .with("sys/class/mei/mei0/fw_status", "00000002\n")
+            .with("sys/class/mei/mei0/fw_ver", "0:9.9.9.9\n");
+        let detection = root.detect().await;
+        assert_eq!(detection.text("intel.me.state"), "hidden", "{address} {id:x}");
+        assert_eq!(detection.text("intel.me.version"), UNKNOWN, "{address} {id:x}");
+        let both = root
+            .pci("0000:00:16.0", 0x8086, 0x9D3A, 0x078000)
+            .linked("sys/class/mei/mei1/device", "../../../bus/pci/devices/0000:00:16.0")
+            .with("sys/class/mei/mei1/fw_status", "90000245\n");
+        if address != "0000:00:16.0" {
+            assert_eq!(both.detect().await.text("intel.me.state"), "normal", "{address} {id:x}");
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use oob_policy::{Confidence, Fact, UNKNOWN};
 
 use super::{Survey, virt};
 use crate::machine::smbios::Structure;
-use crate::machine::{CpuVendor, Heci, Seen};
+use crate::machine::{CpuVendor, Heci, MeiSysfs, Seen};
 
 const STATE: &str = "intel.me.state";
 const VERSION: &str = "intel.me.version";
@@ -12,11 +12,10 @@ const SKU: &str = "intel.me.sku";
 
 pub(super) fn facts(survey: &Survey<'_>) -> Vec<Fact> {
     let status = status(survey);
-    let (version, sku) = version_and_sku(survey, status.as_ref().ok());
     vec![
         state(survey, &status),
-        version,
-        sku,
+        version(survey),
+        sku(survey, status.as_ref().ok()),
         hfsts(&status),
         manufacturing(&status),
         pci(survey),
@@ -74,29 +73,50 @@ const SPS: u32 = 15;
 
 /// From the driver, else from configuration space, else from what firmware recorded at start-up.
 fn status(survey: &Survey<'_>) -> Result<Status, String> {
-    if let Some(device) = survey.mei.devices.iter().find(|device| !device.fw_status.is_empty()) {
-        let (words, source) = (device.fw_status.clone(), device.source("fw_status"));
-        return Ok(Status { words, source, confidence: Confidence::Observed });
+    if let Some((words, source)) = live_words(&survey.mei) {
+        return Ok(Status { words: words.to_vec(), source, confidence: Confidence::Observed });
     }
     let why = match &survey.mei.heci {
-        Heci::Found { function, hfsts: Seen::Found(words), .. }
-            if words.first().is_some_and(|word| *word != u32::MAX) =>
-        {
-            let source = format!("{}/config", function.source());
-            return Ok(Status { words: words.clone(), source, confidence: Confidence::Observed });
-        }
-        Heci::Found { hfsts: Seen::Found(_), .. } => {
-            "its registers read as all ones: asleep (D3) or hidden".to_owned()
-        }
+        Heci::Found { function, hfsts: Seen::Found(_), .. } => dead(&format!("{}/config", function.source())),
         Heci::Found { hfsts: Seen::Refused(why), .. } => why.clone(),
         Heci::Found { function, .. } => survey.machine.missing(&format!("{}/config", function.source())),
         Heci::NotListed => "no HECI function on the PCI bus".to_owned(),
         Heci::Unknown(why) => why.clone(),
     };
+    let why = match survey.mei.devices.iter().find(|device| !device.fw_status.is_empty()) {
+        Some(device) => format!("{}; {why}", dead(&device.source("fw_status"))),
+        None => why,
+    };
     let recorded = survey.dmi.of(219).find_map(recorded_status);
     recorded
         .map(|words| Status { words, source: "smbios:219".to_owned(), confidence: Confidence::Inferred })
         .ok_or(why)
+}
+
+/// The registers as they are now, with their source: of the driver, else in configuration space.
+pub(super) fn live_words(mei: &MeiSysfs) -> Option<(&[u32], String)> {
+    let driver = mei.devices.iter().map(|device| (device.fw_status.as_slice(), device.source("fw_status")));
+    let config = match &mei.heci {
+        Heci::Found { function, hfsts: Seen::Found(words), .. } => {
+            Some((words.as_slice(), format!("{}/config", function.source())))
+        }
+        _ => None,
+    };
+    driver.chain(config).find(|(words, _)| are_alive(words))
+}
+
+/// Registers of a function that sleeps (D3) or is hidden read as all ones, or as nothing.
+fn are_alive(words: &[u32]) -> bool {
+    words.first().is_some_and(|word| ![0, u32::MAX].contains(word))
+}
+
+fn dead(source: &str) -> String {
+    format!("{source} reads as all ones or zero: the engine is asleep (D3) or hidden")
+}
+
+/// The state that HFSTS1 tells, where it tells one.
+pub(super) fn state_of(words: &[u32]) -> Option<&'static str> {
+    Hfsts1(*words.first()?).state().ok()
 }
 
 /// Type 219, "firmware status": records of 25 bytes {name, HFSTS1 to 6}; `MEI1` is the engine. Other makers use
@@ -105,7 +125,7 @@ pub(super) fn recorded_status(structure: &Structure) -> Option<Vec<u32>> {
     let count = structure.u8(5)?;
     let at = (0..usize::from(count)).map(|n| 6 + 25 * n).find(|at| structure.text(*at) == Some("MEI1"))?;
     let words: Vec<u32> = (0..6).map_while(|n| structure.u32(at + 1 + 4 * n)).collect();
-    (words.len() == 6 && words.first() != Some(&u32::MAX)).then_some(words)
+    (words.len() == 6 && are_alive(&words)).then_some(words)
 }
 
 fn state(survey: &Survey<'_>, status: &Result<Status, String>) -> Fact {
@@ -146,27 +166,40 @@ fn hidden_fact(why: &str) -> Fact {
         .because(format!("{why}; it may be disabled, hidden by BIOS setup, or not there"))
 }
 
-fn version_and_sku(survey: &Survey<'_>, status: Option<&Status>) -> (Fact, Fact) {
+fn version(survey: &Survey<'_>) -> Fact {
+    let live = || survey.mei.devices.iter().find_map(|device| Some((device, device.version()?)));
+    if let Some((device, version)) = live() {
+        return Fact::observed(VERSION, version, &device.source("fw_ver"));
+    }
+    match survey.dmi.of(221).find_map(engine_record).map(|record| record.version) {
+        Some(Some(version)) => return Fact::inferred(VERSION, version, "smbios:221"),
+        Some(None) => {
+            let why = "firmware could not ask the engine (version 255.255.255.65535)";
+            return Fact::unknown(VERSION, "smbios:221", why);
+        }
+        None => {}
+    }
+    match survey.dmi.of(131).find_map(VproTable::of).and_then(|table| table.version) {
+        Some(version) => Fact::hint(VERSION, version, "smbios:131"),
+        None => Fact::unknown(VERSION, "sys/class/mei", "neither the driver nor SMBIOS 221 or 131 tells"),
+    }
+}
+
+/// Whether the engine is known to be CSME 11 or later: before, HFSTS3 has no SKU (me.md 4.1).
+pub(super) fn is_csme(survey: &Survey<'_>) -> bool {
+    survey.mei.is_csme().unwrap_or_else(|| {
+        let version = version(survey);
+        let major = version.value.as_text().and_then(|text| text.split('.').next()?.parse::<u32>().ok());
+        major.is_some_and(|major| major >= 11)
+    })
+}
+
+fn sku(survey: &Survey<'_>, status: Option<&Status>) -> Fact {
     let named = survey.dmi.of(221).find_map(engine_record);
     let table = survey.dmi.of(131).find_map(VproTable::of);
-    let version = live_version(survey).or_else(|| {
-        let record = named.as_ref()?;
-        Some(match &record.version {
-            Some(version) => Fact::inferred(VERSION, version.as_str(), "smbios:221"),
-            None => Fact::unknown(
-                VERSION,
-                "smbios:221",
-                "firmware could not ask the engine (version 255.255.255.65535)",
-            ),
-        })
-    });
-    let from_table = || Some(Fact::hint(VERSION, table.as_ref()?.version.clone()?, "smbios:131"));
-    let nowhere = "neither the driver nor SMBIOS 221 or 131 tells";
-    let version =
-        version.or_else(from_table).unwrap_or_else(|| Fact::unknown(VERSION, "sys/class/mei", nowhere));
-
-    let sku = status.and_then(|status| Some((status_sku(status, &version)?, status)));
-    let sku = match (sku, named.and_then(|record| record.sku), table.and_then(|table| table.sku())) {
+    let csme = is_csme(survey);
+    let sku = status.and_then(|status| Some((status_sku(&status.words, csme)?, status)));
+    match (sku, named.and_then(|record| record.sku), table.and_then(|table| table.sku())) {
         (Some((word, status)), ..) if status.confidence == Confidence::Observed => {
             Fact::observed(SKU, word, &status.source)
         }
@@ -174,31 +207,18 @@ fn version_and_sku(survey: &Survey<'_>, status: Option<&Status>) -> (Fact, Fact)
         (Some((word, status)), ..) => Fact::inferred(SKU, word, &status.source),
         (.., Some(word)) => Fact::hint(SKU, word, "smbios:131"),
         _ => Fact::unknown(SKU, "sys/class/mei", "neither the status registers nor SMBIOS 221 or 131 tells"),
-    };
-    (version, sku)
+    }
 }
 
-/// First line of `fw_ver`, `<platform>:<major>.<minor>.<milestone>.<build>`.
-fn live_version(survey: &Survey<'_>) -> Option<Fact> {
-    let (device, line) =
-        survey.mei.devices.iter().find_map(|device| Some((device, device.fw_ver.first()?)))?;
-    let version = line.split_once(':').map_or(line.as_str(), |(_, version)| version);
-    let parts: Vec<&str> = version.split('.').collect();
-    let sound = parts.len() == 4 && parts.iter().all(|part| part.parse::<u16>().is_ok());
-    (sound && version != "0.0.0.0").then(|| Fact::observed(VERSION, version, &device.source("fw_ver")))
-}
-
-/// HFSTS3 bits 6:4, on versions whose registers have them; operation mode 15 says SPS on all.
-fn status_sku(status: &Status, version: &Fact) -> Option<&'static str> {
-    let first = Hfsts1(*status.words.first()?);
-    if first.mode() == SPS {
+/// HFSTS3 bits 6:4, where the registers have them; operation mode 15 says SPS on all.
+fn status_sku(words: &[u32], csme: bool) -> Option<&'static str> {
+    if Hfsts1(*words.first()?).mode() == SPS {
         return Some("sps");
     }
-    let major: Option<u32> = version.value.as_text().and_then(|text| text.split('.').next()?.parse().ok());
-    if major.is_none_or(|major| major < 11) {
+    if !csme {
         return None;
     }
-    match *status.words.get(2)? >> 4 & 7 {
+    match *words.get(2)? >> 4 & 7 {
         2 => Some("consumer"),
         3 => Some("corporate"),
         5 => Some("lite"),
@@ -207,10 +227,9 @@ fn status_sku(status: &Status, version: &Fact) -> Option<&'static str> {
     }
 }
 
-/// Whether the engine runs server firmware.
-pub(super) fn is_sps(words: &[u32]) -> bool {
-    let mode = words.first().is_some_and(|word| *word != u32::MAX && Hfsts1(*word).mode() == SPS);
-    mode || words.get(2).is_some_and(|word| *word != u32::MAX && word >> 4 & 7 == 6)
+/// Whether the engine runs server firmware. `csme`: it is known to be CSME 11 or later.
+pub(super) fn is_sps(words: &[u32], csme: bool) -> bool {
+    are_alive(words) && status_sku(words, csme) == Some("sps")
 }
 
 struct EngineRecord {
@@ -354,12 +373,24 @@ mod tests {
             assert_eq!(Hfsts1(word).state().ok(), expected, "{word:#010x}");
         }
         assert!(Hfsts1(0x9000_0255).manufacturing() && !Hfsts1(0x9400_0245).manufacturing());
-        assert!(
-            is_sps(&[0x000f_0345])
-                && is_sps(&[0x245, 0, 0x60])
-                && !is_sps(&[0x245, 0, 0x30])
-                && !is_sps(&[u32::MAX; 6])
-        );
+    }
+
+    /// Operation mode 15 says SPS everywhere, HFSTS3 from CSME 11 on only, and what sleeps says nothing.
+    #[test]
+    fn server_firmware_is_told_by_registers_that_have_the_field() {
+        let cases: [(&[u32], bool, bool); 8] = [
+            (&[0x000f_0345], false, true),
+            (&[0x245, 0, 0x60], true, true),
+            (&[0x245, 0, 0x60], false, false),
+            (&[0x245, 0, 0x30], true, false),
+            (&[0x245], true, false),
+            (&[u32::MAX; 6], true, false),
+            (&[0, 0, 0x60], true, false),
+            (&[u32::MAX, 0, 0x60], true, false),
+        ];
+        for (words, csme, expected) in cases {
+            assert_eq!(is_sps(words, csme), expected, "{words:x?}, csme {csme}");
+        }
     }
 
     fn structure(kind: u8, body: &[u8], strings: &[&str]) -> Structure {

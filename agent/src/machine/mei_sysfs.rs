@@ -15,19 +15,23 @@ const NORTH_BRIDGE: &[u16] = &[
     0x2974, 0x2984, 0x2994, 0x29A4, 0x2A04, 0x2A14, 0x29B4, 0x29C4, 0x29D4, 0x29E4, 0x29F4, 0x28B4, 0x28C4,
     0x28D4, 0x28E4, 0x28F4, 0x2A44, 0x2A54, 0x2A64, 0x2A74, 0x2E04, 0x2E14, 0x2E24, 0x2E34,
 ];
-/// From Ibex Peak on (kernel hw-me-regs.h). A class 0780 function at 00:16.0 counts too: later ids are not here.
-const PCH: &[u16] = &[
-    0x3B64, 0x3B65, 0x1C3A, 0x1D3A, 0x1E3A, 0x1CBA, 0x1DBA, 0x8C3A, 0x8D3A, 0x9C3A, 0x8CBA, 0x9CBA, 0x9CBB,
+/// From Ibex Peak to Wildcat Point: ME 6 to 10 (kernel hw-me-regs.h).
+const PCH: &[u16] =
+    &[0x3B64, 0x3B65, 0x1C3A, 0x1D3A, 0x1E3A, 0x1CBA, 0x1DBA, 0x8C3A, 0x8D3A, 0x9C3A, 0x8CBA, 0x9CBA, 0x9CBB];
+/// From Sunrise Point on: CSME 11 and later. A class 0780 function at 00:16.0 counts too: later ids are not here.
+const CSME: &[u16] = &[
     0x9D3A, 0x9D3B, 0xA13A, 0xA13B, 0xA1BA, 0xA2BA, 0xA2BB, 0x9DE0, 0xA360, 0x02E0, 0x06E0, 0xA3BA, 0x34E0,
     0x38E0, 0x4DE0, 0x4B70, 0x4B75, 0xA0E0, 0x43E0, 0x7AE8, 0x7A60, 0x51E0, 0x54E0, 0x7A68, 0x7E70, 0x7F68,
-    0x7770, 0xA870, 0xE370, 0xE470, 0x4D70, 0x6E68, 0x1A9A, 0x5A9A, 0x319A, 0x19E5, 0x18D3, 0x1BE0,
+    0x7770, 0xA870, 0xE370, 0xE470, 0x4D70, 0x6E68, 0x1BE0,
 ];
+/// Systems on a chip, with generations of their own.
+const SOC: &[u16] = &[0x1A9A, 0x5A9A, 0x319A, 0x19E5, 0x18D3];
 
 /// Everything sysfs says about the management engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeiSysfs {
     pub heci: Heci,
-    /// Class devices of kind `mei` (or of no kind, before Linux 5.8), by number.
+    /// Class devices of the engine, by number: touch panels' are left out.
     pub devices: Vec<MeiDevice>,
     /// Clients that the firmware announces; missing where the bus is not there.
     pub clients: Seen<Vec<MeiClient>>,
@@ -81,7 +85,22 @@ impl Machine {
         let mut devices: Vec<(u32, MeiDevice)> =
             names.into_iter().filter_map(|name| self.mei_device(name)).collect();
         devices.sort_by_key(|(number, _)| *number);
-        devices.into_iter().map(|(_, device)| device).filter(MeiDevice::is_engine).collect()
+        devices.into_iter().map(|(_, device)| device).filter(|device| self.is_engine(device)).collect()
+    }
+
+    /// A touch panel has a MEI of its own, with a kind of its own since Linux 5.8. Before that only the PCI function
+    /// behind the device tells: the engine is function 0.
+    fn is_engine(&self, device: &MeiDevice) -> bool {
+        if let Some(kind) = &device.kind {
+            return kind == "mei";
+        }
+        // Other parents than PCI functions have no address with a colon.
+        let Some(parent) = device.parent.as_deref().filter(|parent| parent.contains(':')) else {
+            return true;
+        };
+        let id = self.look_text(&format!("{}/{parent}/device", super::pci::DEVICES)).found();
+        let id = id.and_then(|text| u16::from_str_radix(text.trim_start_matches("0x"), 16).ok());
+        parent.ends_with(".0") && id.is_none_or(|id| !ITOUCH.contains(&id))
     }
 
     pub(super) fn mei_clients(&self) -> Seen<Vec<MeiClient>> {
@@ -131,7 +150,7 @@ impl Machine {
             return Heci::NotListed;
         };
         let hfsts = match self.pci_config(function) {
-            Seen::Found(config) if config.len() <= HFSTS[0] => {
+            Seen::Found(config) if config.len() < HFSTS[0] + 4 => {
                 Seen::Refused("configuration space is shown up to 0x40 only; run as root".to_owned())
             }
             Seen::Found(config) => Seen::Found(
@@ -156,11 +175,29 @@ impl MeiSysfs {
             Seen::Missing | Seen::Refused(_) => None,
         }
     }
+
+    /// Whether the engine is CSME 11 or later, whose HFSTS3 tells its SKU: by its version, else by its PCI id. None
+    /// where neither tells.
+    pub fn is_csme(&self) -> Option<bool> {
+        let major = |device: &MeiDevice| device.version()?.split('.').next()?.parse::<u16>().ok();
+        let by_version = self.devices.iter().find_map(major).map(|major| major >= 11);
+        by_version.or_else(|| match &self.heci {
+            Heci::Found { function, .. } if CSME.contains(&function.device) => Some(true),
+            Heci::Found { function, .. } if PCH.contains(&function.device) => Some(false),
+            Heci::Found { function, .. } if NORTH_BRIDGE.contains(&function.device) => Some(false),
+            _ => None,
+        })
+    }
 }
 
 impl MeiDevice {
-    fn is_engine(&self) -> bool {
-        self.kind.as_deref().is_none_or(|kind| kind == "mei")
+    /// First line of `fw_ver`, `<platform>:<major>.<minor>.<milestone>.<build>`, without the platform.
+    pub fn version(&self) -> Option<&str> {
+        let line = self.fw_ver.first()?;
+        let version = line.split_once(':').map_or(line.as_str(), |(_, version)| version);
+        let parts: Vec<&str> = version.split('.').collect();
+        let sound = parts.len() == 4 && parts.iter().all(|part| part.parse::<u16>().is_ok());
+        (sound && version != "0.0.0.0").then_some(version)
     }
 
     /// Where this device's attribute stands.
@@ -176,6 +213,6 @@ fn is_heci(function: &PciFunction, cpu: &CpuVendor) -> bool {
     let first = function.address.ends_with(":00:16.0") && function.class >> 8 == 0x0780;
     // A part with an id that is not in the table counts only beside an Intel processor, where 00:16.0 is the engine.
     let known = function.address.ends_with(".0")
-        && (PCH.contains(&function.device) || NORTH_BRIDGE.contains(&function.device));
+        && [PCH, CSME, SOC, NORTH_BRIDGE].iter().any(|ids| ids.contains(&function.device));
     known || (first && !matches!(cpu, CpuVendor::Amd | CpuVendor::Other(_)))
 }
