@@ -117,7 +117,10 @@ fn asked(answer: &PthiAnswer, sysfs: &MeiSysfs, cpu: &CpuVendor) -> Fact {
         // The firmware was there and has no such client. Where sysfs knows more than that, it says so.
         Err(Failure::NoClient(text)) => match unasked(sysfs, cpu) {
             fact if fact.value.as_text() == Some("absent") => fact,
-            _ => Fact::observed(VERDICT, "absent-or-disabled", ASKED).because(text),
+            _ => Fact::observed(VERDICT, "absent-or-disabled", ASKED).because(match halted(sysfs) {
+                Some(state) => format!("the engine is in state {state}: {text}"),
+                None => text.clone(),
+            }),
         },
         Err(failure) => match unasked(sysfs, cpu) {
             fact if fact.value.as_text() != Some(UNKNOWN) => fact,
@@ -140,19 +143,32 @@ fn unasked(sysfs: &MeiSysfs, cpu: &CpuVendor) -> Fact {
     let source = "sys/bus/mei/devices";
     match (state.is_none_or(|state| state == "ENABLED"), sysfs.announces(PTHI)) {
         (_, None) => Fact::unknown(VERDICT, source, "the firmware's clients cannot be listed"),
-        (true, Some(true)) => Fact::unknown(
-            VERDICT,
-            source,
-            "the firmware announces AMT's host interface, and it has not answered yet",
-        ),
-        (true, Some(false)) => Fact::observed(VERDICT, "absent-or-disabled", source).because(
-            "the engine runs and does not announce AMT's host interface: no AMT, or disabled in BIOS setup",
-        ),
+        (true, Some(true)) => {
+            let text = "the firmware announces AMT's host interface, and it has not answered yet";
+            match halted(sysfs) {
+                Some(state) => Fact::unknown(VERDICT, source, format!("{text}; the engine is in state {state}")),
+                None => Fact::unknown(VERDICT, source, text),
+            }
+        }
+        (true, Some(false)) => {
+            Fact::observed(VERDICT, "absent-or-disabled", source).because(match halted(sysfs) {
+                Some(state) => format!(
+                    "the engine is in state {state} and does not announce AMT's host interface: no AMT, or off with the engine"
+                ),
+                None => "the engine's interface is enabled and does not announce AMT's: no AMT, or disabled in BIOS setup"
+                    .to_owned(),
+            })
+        }
         (false, _) => {
             let text = format!("the engine's interface is {}, not ENABLED", state.unwrap_or_default());
             Fact::unknown(VERDICT, &device.source("dev_state"), text)
         }
     }
+}
+
+/// The engine's state, where its registers tell another than normal: AMT does not run then.
+fn halted(sysfs: &MeiSysfs) -> Option<&'static str> {
+    state_of(live_words(sysfs)?.0).filter(|state| *state != "normal")
 }
 
 fn without_driver(sysfs: &MeiSysfs, cpu: &CpuVendor) -> Fact {

@@ -46,6 +46,7 @@ fn verdict(sysfs: &MeiSysfs, cpu: &CpuVendor, pthi: Option<&PthiAnswer>) -> (Str
 #[test]
 fn what_sysfs_alone_can_say() {
     let enabled = || vec![device(Some("ENABLED"), &[0x9000_0245])];
+    let off = |word| vec![device(Some("ENABLED"), &[word])];
     let none = || Seen::Missing;
     let (intel, amd) = (CpuVendor::Intel, CpuVendor::Amd);
     let unsure = CpuVendor::Unknown("unreadable".into());
@@ -55,6 +56,10 @@ fn what_sysfs_alone_can_say() {
         (sysfs(heci(), vec![device(None, &[])], clients(&[])), &intel, "absent-or-disabled", "BIOS setup"),
         (sysfs(heci(), vec![device(Some("RESETTING"), &[])], clients(&[])), &intel, "unknown", "RESETTING"),
         (sysfs(heci(), enabled(), none()), &intel, "unknown", "cannot be listed"),
+        (sysfs(heci(), off(0x8002_2004), clients(&[])), &intel, "absent-or-disabled", "state soft-disabled"),
+        (sysfs(heci(), off(0x8003_2004), clients(&[])), &intel, "absent-or-disabled", "state disabled"),
+        (sysfs(heci(), off(0x0000_0042), clients(&[])), &intel, "absent-or-disabled", "state recovery"),
+        (sysfs(heci(), off(0x8002_2004), clients(&[PTHI])), &intel, "unknown", "state soft-disabled"),
         (sysfs(heci(), vec![device(Some("ENABLED"), &[0x000f_0345])], clients(&[])), &intel, "absent", "SPS"),
         (sysfs(heci(), vec![], none()), &intel, "unknown", "8086:a13a"),
         (sysfs(Heci::NotListed, vec![], none()), &intel, "unknown", "hidden"),
@@ -123,6 +128,11 @@ fn what_amt_answers_decides() {
         let (value, reason) = verdict(&there, &CpuVendor::Intel, Some(&answer(reply)));
         assert_eq!(value, expected, "case {number}: {reason}");
     }
+    let off = sysfs(heci(), vec![device(Some("ENABLED"), &[0x8002_2004])], clients(&[]));
+    let refused = answer(Err(Failure::NoClient("no such client".into())));
+    let (value, reason) = verdict(&off, &CpuVendor::Intel, Some(&refused));
+    assert_eq!(value, "absent-or-disabled");
+    assert_eq!(reason, "the engine is in state soft-disabled: no such client");
     let busy = MeiError::Busy { client: PTHI.into(), node: "dev/mei0".into() };
     let (value, reason) = verdict(&there, &CpuVendor::Intel, Some(&PthiAnswer::unreachable(&busy)));
     assert_eq!((value.as_str(), reason.contains("stop that program")), ("unknown", true), "{reason}");
