@@ -12,6 +12,8 @@ use crate::machine::{Field, Machine, Seen};
 const VERDICT: &str = "bmc.verdict";
 const VENDOR: &str = "bmc.vendor";
 const PLATFORM: &str = "sys/devices/platform";
+/// What the driver makes for a controller, as programs open it and as sysfs lists it.
+const NODES: [&str; 2] = ["dev/ipmi0", "sys/class/ipmi/ipmi0"];
 
 /// Manufacturer ids of IPMI's Get Device ID (IANA enterprise numbers).
 const MAKERS: [(u32, &str); 15] = [
@@ -57,6 +59,11 @@ fn verdict(survey: &Survey<'_>, controller: Option<&str>) -> Fact {
     let redfish = survey.dmi.of(42).any(is_redfish);
     if let Some(text) = virt::inside(survey).filter(|_| redfish || !interface.is_empty()) {
         return Fact::inferred(VERDICT, "false-sign", "smbios:38").because(text);
+    }
+    let node = NODES.into_iter().find(|node| survey.machine.exists(node));
+    if let Some(node) = node.filter(|_| !survey.guest.is_guest()) {
+        return Fact::inferred(VERDICT, "likely", node)
+            .because("the IPMI driver serves one; load ipmi_devintf and ask it to prove it");
     }
     if let Some(found) = interface.iter().find(|interface| interface.is_sound()) {
         let text = format!("{}; load ipmi_si or ipmi_ssif to prove it", found.text());

@@ -288,6 +288,24 @@ async fn a_controller_that_answered_is_present() {
     assert_eq!((detection.text("bmc.verdict"), detection.text("bmc.vendor")), ("present", "dell"));
 }
 
+/// The driver's node is a sign on any chassis and beats a type 38 without an address; a guest's is simulated.
+#[tokio::test]
+async fn a_node_of_the_ipmi_driver_makes_a_controller_likely() {
+    let desktop = [3, 9, 0, 0, 0, 3, 0, 0, 0, 0, 0].to_vec();
+    let nameless = [&[38, 16, 0, 0, 1, 0x20, 0x20, 0xFF][..], &[0; 10]].concat();
+    for node in ["dev/ipmi0", "sys/class/ipmi/ipmi0/dev"] {
+        for table in [&desktop, &nameless] {
+            let root = Root::new("GenuineIntel").with("sys/firmware/dmi/tables/DMI", table);
+            assert_ne!(root.detect().await.text("bmc.verdict"), "likely");
+            let detection = root.with(node, "").detect().await;
+            assert_eq!(detection.text("bmc.verdict"), "likely", "{node}");
+            assert!(reason(&detection, "bmc.verdict").contains("IPMI driver"));
+        }
+        let guest = Root::new("GenuineIntel").with("proc/cpuinfo", "flags: hypervisor\n").with(node, "");
+        assert_eq!(guest.detect().await.text("bmc.verdict"), "absent");
+    }
+}
+
 #[tokio::test]
 async fn watchdogs_adapters_and_the_secure_processor_are_listed() {
     let root = Root::new("AuthenticAMD")
