@@ -19,6 +19,7 @@ use oob_policy::{Confidence, Detection, Value};
 /// - Version and SKU from type 221, else 131 (0x8/0x10: corporate; 0x1, 0x2001, 0x2021: consumer), else HFSTS3 or SPS.
 /// - `me-sps-server` runs server firmware, which has no AMT; else AMT is unknown beside an Intel processor.
 /// - `server-ssif`: the root's cpuinfo says Intel, SMBIOS says Ampere, so nothing follows.
+/// - Cloud: `sidero-HyperV` and `vm-qemu-kvm-1` are guests that name no provider; `vm-qemu-kvm-2` says LXD.
 /// - `sidero-ASRock-Single-Ryzen` has no type 38 and no chassis type: no sign, but no client either.
 const EXPECTED: &str = "
 amd-consumer-desktop          absent        unknown      unknown   absent  false   absent     none       none none none
@@ -43,11 +44,11 @@ server-hpe-ilo                absent        unknown      unknown   absent  false
 server-ssif                   unknown       unknown      unknown   unknown unknown likely     unknown    none none none
 server-supermicro-redfish     absent        unknown      unknown   absent  false   likely     supermicro none none none
 sidero-ASRock-Single-Ryzen    absent        unknown      unknown   absent  false   unknown    unknown    none none none
-sidero-HyperV                 unknown       unknown      unknown   unknown false   absent     none  microsoft none none
+sidero-HyperV                 unknown       unknown      unknown   unknown false   absent     none  microsoft unknown none
 sidero-SuperMicro-Dual-Xeon   unknown       unknown      unknown   unknown false   likely     supermicro none none none
 sidero-SuperMicro-Quad-Opteron absent       unknown      unknown   absent  false   likely     supermicro none none none
 standard-manageability        normal        16.1.25.2091 corporate unknown false absent none none none standard-manageability
-vm-qemu-kvm-1                 unknown       unknown      unknown   unknown false   absent     none       kvm  none none
+vm-qemu-kvm-1                 unknown       unknown      unknown   unknown false   absent     none       kvm  unknown none
 vm-qemu-kvm-2                 unknown       unknown      unknown   unknown false   absent     none       kvm  none none
 vpro-desktop-amt              unknown       14.1.72.2287 corporate unknown false   absent     none       none none amt
 vpro-laptop-amt               normal        15.0.42.2235 corporate unknown false   absent     none       none none amt

@@ -155,7 +155,7 @@ fn unasked(sysfs: &MeiSysfs, cpu: &CpuVendor) -> Fact {
                 Some(state) => format!(
                     "the engine is in state {state} and does not announce AMT's host interface: no AMT, or off with the engine"
                 ),
-                None => "the engine's interface is enabled and does not announce AMT's: no AMT, or disabled in BIOS setup"
+                None => "the firmware does not announce AMT's host interface: no AMT, or disabled in BIOS setup"
                     .to_owned(),
             })
         }

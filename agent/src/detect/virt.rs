@@ -166,9 +166,14 @@ fn name_of(dmi: &Dmi<'_>, flag: Option<bool>) -> Option<Name> {
     })?;
     let (vendor, name) = (dmi.known(Field::BoardVendor), dmi.known(Field::BoardName));
     let bios = dmi.known(Field::BiosVendor).unwrap_or_default();
+    let has = |name: &str| {
+        let fields = [Field::SysVendor, Field::ProductName];
+        fields.into_iter().any(|field| dmi.known(field).is_some_and(|text| text.starts_with(name)))
+    };
     let note = match (vendor.as_deref(), name.as_deref()) {
         (Some("Canonical Ltd."), Some("LXD")) => Some("managed by LXD"),
         (Some("LinuxContainers"), Some("Incus")) => Some("managed by Incus"),
+        _ if has("RHEV Hypervisor") || has("oVirt") => Some("managed by RHEV or oVirt"),
         _ if bios.starts_with("Proxmox distribution of EDK II") => Some(PROXMOX),
         _ => None,
     };
@@ -199,8 +204,16 @@ fn cloud(guest: &Guest, marker: Option<&Marker>, survey: &Survey<'_>) -> Fact {
     match (guest, marker) {
         (Guest::Of { .. }, Some(marker)) => Fact::inferred(CLOUD, marker.id, &marker.source)
             .because("by firmware's words and the hypervisor; the provider's metadata service was not asked"),
-        (Guest::Of { .. }, None) => Fact::hint(CLOUD, "none", "sys/class/dmi/id")
-            .because("no mark of a known provider; small providers leave none"),
+        (Guest::Of { id, note, .. }, None) => match (own_management(id, note.as_deref()), survey.no_smbios())
+        {
+            (Some(management), _) => Fact::hint(CLOUD, "none", "sys/class/dmi/id")
+                .because(format!("{management}, and no mark of a known provider")),
+            (None, Some(why)) => Fact::unknown(CLOUD, "sys/class/dmi/id", why),
+            (None, None) => {
+                let text = "a guest without the mark of a known provider, and small providers leave none";
+                Fact::unknown(CLOUD, "sys/class/dmi/id", text)
+            }
+        },
         (Guest::No { .. }, Some(marker)) => {
             Fact::inferred(CLOUD, "none", &marker.source).because(marker.dedicated())
         }
@@ -213,6 +226,18 @@ fn cloud(guest: &Guest, marker: Option<&Marker>, survey: &Survey<'_>) -> Fact {
             Some(why) => Fact::unknown(CLOUD, "sys/class/dmi/id", why),
             None => Fact::unknown(CLOUD, "sys/class/dmi/id", reason),
         },
+    }
+}
+
+/// What manages the hypervisor, where that is a product for running machines of one's own (reference/detect.md 7).
+/// Bare KVM, Xen and Hyper-V are not: providers sell guests of those that carry no mark.
+fn own_management(id: &str, note: Option<&str>) -> Option<String> {
+    match (note, id) {
+        (Some(note), _) => Some(note.to_owned()),
+        (None, "vmware") => Some("the hypervisor is VMware's".to_owned()),
+        (None, "oracle") => Some("the hypervisor is VirtualBox".to_owned()),
+        (None, "nutanix") => Some("the hypervisor is Nutanix's".to_owned()),
+        (None, _) => None,
     }
 }
 

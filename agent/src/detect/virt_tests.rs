@@ -14,7 +14,7 @@ struct Case {
     because: &'static str,
 }
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 17] = [
     Case {
         dmi: &[("sys_vendor", "Hetzner"), ("product_name", "vServer")],
         flags: "flags: fpu hypervisor",
@@ -72,7 +72,7 @@ const CASES: [Case; 10] = [
         flags: "flags: hypervisor",
         clock: "tsc",
         hypervisor: "qemu",
-        cloud: "none",
+        cloud: "unknown",
         because: "small providers",
     },
     Case {
@@ -80,7 +80,7 @@ const CASES: [Case; 10] = [
         flags: "flags: hypervisor",
         clock: "kvm-clock",
         hypervisor: "kvm",
-        cloud: "none",
+        cloud: "unknown",
         because: "small providers",
     },
     Case {
@@ -99,6 +99,62 @@ const CASES: [Case; 10] = [
         cloud: "unknown",
         because: "whether this is a guest",
     },
+    Case {
+        dmi: &[("sys_vendor", "QEMU"), ("board_vendor", "Canonical Ltd."), ("board_name", "LXD")],
+        flags: "flags: hypervisor",
+        clock: "tsc",
+        hypervisor: "kvm",
+        cloud: "none",
+        because: "managed by LXD",
+    },
+    Case {
+        dmi: &[("sys_vendor", "Red Hat"), ("product_name", "RHEV Hypervisor")],
+        flags: "flags: hypervisor",
+        clock: "tsc",
+        hypervisor: "kvm",
+        cloud: "none",
+        because: "RHEV or oVirt",
+    },
+    Case {
+        dmi: &[("sys_vendor", "Red Hat"), ("product_name", "KVM")],
+        flags: "flags: hypervisor",
+        clock: "tsc",
+        hypervisor: "kvm",
+        cloud: "unknown",
+        because: "small providers",
+    },
+    Case {
+        dmi: &[("sys_vendor", "VMware, Inc."), ("product_name", "VMware Virtual Platform")],
+        flags: "flags: hypervisor",
+        clock: "tsc",
+        hypervisor: "vmware",
+        cloud: "none",
+        because: "VMware's",
+    },
+    Case {
+        dmi: &[("sys_vendor", "innotek GmbH"), ("product_name", "VirtualBox")],
+        flags: "flags: hypervisor",
+        clock: "tsc",
+        hypervisor: "oracle",
+        cloud: "none",
+        because: "VirtualBox",
+    },
+    Case {
+        dmi: &[("sys_vendor", "Microsoft Corporation"), ("product_name", "Virtual Machine")],
+        flags: "flags: hypervisor",
+        clock: "tsc",
+        hypervisor: "microsoft",
+        cloud: "unknown",
+        because: "small providers",
+    },
+    Case {
+        dmi: &[("sys_vendor", "LENOVO"), ("product_name", "20XX")],
+        flags: "flags: hypervisor",
+        clock: "tsc",
+        hypervisor: "vm-other",
+        cloud: "unknown",
+        because: "small providers",
+    },
 ];
 
 #[tokio::test]
@@ -110,6 +166,7 @@ async fn a_cloud_needs_a_second_witness() {
         }
         write(dir.path(), "proc/cpuinfo", &format!("vendor_id: GenuineIntel\n{}\n", case.flags));
         write(dir.path(), CLOCKS, case.clock);
+        write(dir.path(), "sys/firmware/dmi/tables/DMI", "\x7f\x04\0\0\0\0");
         let detection = detect(&Machine::open(dir.path()).unwrap()).await;
         assert_eq!(detection.text(HYPERVISOR), case.hypervisor, "case {number}");
         assert_eq!(detection.text(CLOUD), case.cloud, "case {number}");
