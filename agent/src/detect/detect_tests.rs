@@ -73,7 +73,7 @@ fn reason<'a>(detection: &'a Detection, name: &str) -> &'a str {
 }
 
 /// DESIGN section 6: every stable name is always printed, whatever the machine lacks.
-const NAMES: [&str; 48] = [
+const NAMES: [&str; 49] = [
     "identity.source",
     "host.vendor",
     "host.product",
@@ -118,6 +118,7 @@ const NAMES: [&str; 48] = [
     "bmc.verdict",
     "bmc.vendor",
     "watchdog.count",
+    "wol.count",
     "virt.hypervisor",
     "cloud.provider",
     "tpm.version",
@@ -278,6 +279,20 @@ async fn dash_adapters_are_not_management_controllers() {
     assert_eq!(broadcom.detect().await.text("dash.nic"), "likely");
     let intel = Root::new("GenuineIntel").pci("0000:00:1f.6", 0x8086, 0x15BB, 0x020000);
     assert_eq!(intel.detect().await.text("dash.nic"), "absent");
+}
+
+#[tokio::test]
+async fn no_wired_adapter_is_a_count_of_none() {
+    let radio = Root::new("GenuineIntel")
+        .with("sys/class/net/wlan0/type", "1\n")
+        .with("sys/class/net/wlan0/device/x", "")
+        .with("sys/class/net/wlan0/wireless/x", "")
+        .with("sys/class/net/lo/type", "772\n");
+    let detection = radio.detect().await;
+    let facts: Vec<_> =
+        detection.under("wol.").map(|fact| (fact.name.as_str(), fact.value.clone())).collect();
+    assert_eq!(facts, [("wol.count", Value::from(0))]);
+    assert!(reason(&detection, "wol.count").contains("no wired adapter"));
 }
 
 #[tokio::test]

@@ -5,11 +5,23 @@ use oob_policy::Fact;
 use super::Survey;
 use crate::machine::{Interface, Seen, Wol};
 
-/// One `wol.<interface>` for each wired adapter.
+const CLASS: &str = "sys/class/net";
+const COUNT: &str = "wol.count";
+
+/// One `wol.<interface>` for each wired adapter. Where there is none, `wol.count` says so: a machine without an
+/// adapter is not one that was not looked at.
 pub(super) fn facts(survey: &Survey<'_>) -> Vec<Fact> {
-    let Seen::Found(interfaces) = &survey.interfaces else { return Vec::new() };
+    let interfaces = match &survey.interfaces {
+        Seen::Found(interfaces) => interfaces,
+        other => return vec![Fact::unknown(COUNT, CLASS, survey.why_not(other, CLASS).unwrap_or_default())],
+    };
     let wired = interfaces.iter().filter(|interface| !interface.wireless);
-    wired.map(|interface| one(survey, interface)).collect()
+    let facts: Vec<Fact> = wired.map(|interface| one(survey, interface)).collect();
+    if facts.is_empty() {
+        let why = "no wired adapter is listed; its driver may not be loaded";
+        return vec![Fact::observed(COUNT, 0u64, CLASS).because(why)];
+    }
+    facts
 }
 
 fn one(survey: &Survey<'_>, interface: &Interface) -> Fact {
