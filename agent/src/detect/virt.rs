@@ -204,8 +204,7 @@ fn cloud(guest: &Guest, marker: Option<&Marker>, survey: &Survey<'_>) -> Fact {
     match (guest, marker) {
         (Guest::Of { .. }, Some(marker)) => Fact::inferred(CLOUD, marker.id, &marker.source)
             .because("by firmware's words and the hypervisor; the provider's metadata service was not asked"),
-        (Guest::Of { id, note, .. }, None) => match (own_management(id, note.as_deref()), survey.no_smbios())
-        {
+        (Guest::Of { id, note, .. }, None) => match (own_management(id, note.as_deref()), unnamed(survey)) {
             (Some(management), _) => Fact::hint(CLOUD, "none", "sys/class/dmi/id")
                 .because(format!("{management}, and no mark of a known provider")),
             (None, Some(why)) => Fact::unknown(CLOUD, "sys/class/dmi/id", why),
@@ -239,6 +238,11 @@ fn own_management(id: &str, note: Option<&str>) -> Option<String> {
         (None, "nutanix") => Some("the hypervisor is Nutanix's".to_owned()),
         (None, _) => None,
     }
+}
+
+/// Why the maker's words, where a provider leaves its mark, are not to be had.
+fn unnamed(survey: &Survey<'_>) -> Option<String> {
+    survey.no_smbios().filter(|_| survey.dmi.known(Field::SysVendor).is_none())
 }
 
 /// A provider's name found on the machine.
