@@ -46,10 +46,12 @@ const MAX_TEXT: usize = 256;
 
 /// Opening the root failed.
 #[derive(Debug, thiserror::Error)]
-#[error("opening the machine root {path}: {error}; name a directory that exists and that you may read")]
-pub struct OpenError {
-    path: String,
-    error: io::Error,
+pub enum OpenError {
+    #[error("opening the machine root {path}: {error}; name a directory that exists and that you may read")]
+    Root { path: String, error: io::Error },
+    /// The list of ports of a simulated machine is there and cannot be used; the error says what to do.
+    #[error("opening the machine root {path}: {error}")]
+    Ports { path: String, error: io::Error },
 }
 
 /// What became of looking at something: not there, there but not to be read, or its content.
@@ -109,15 +111,21 @@ pub struct Machine {
 
 impl Machine {
     /// Opens the machine whose root is `path`. It is live only where `path` is `/` itself.
+    ///
+    /// # Errors
+    /// Where `path` is no directory that may be read, and where it has a `ports.json` that is not one: neither a
+    /// capture nor a simulated machine has that, and taking it for either would be a guess.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let fail = |error| OpenError { path: path.display().to_string(), error };
+        let shown = path.display().to_string();
+        let fail = |error| OpenError::Root { path: shown.clone(), error };
         let path = path.canonicalize().map_err(fail)?;
         let live = path == Path::new("/");
         let root = Root::open(&path, live).map_err(fail)?;
-        let mut machine = Self { path, kind: RootKind::Live, root };
-        if !live {
-            let served = machine.exists("dev/mei0") || machine.exists(ports::FILE);
-            machine.kind = if served { RootKind::Simulated } else { RootKind::Capture };
+        let kind = if live { RootKind::Live } else { RootKind::Capture };
+        let mut machine = Self { path, kind, root };
+        let ports = machine.ports().map_err(|error| OpenError::Ports { path: shown, error })?;
+        if !live && (ports.is_some() || machine.exists("dev/mei0")) {
+            machine.kind = RootKind::Simulated;
         }
         Ok(machine)
     }
@@ -225,7 +233,7 @@ impl Machine {
         match self.read(ports::FILE) {
             Ok(bytes) => Ports::parse(&bytes).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => Err(ports::refusal(error.kind(), &error.to_string())),
         }
     }
 
@@ -252,3 +260,7 @@ pub(crate) fn clip(text: &str) -> String {
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
     text.chars().take(MAX_TEXT).collect()
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -23,10 +23,7 @@ pub struct Ports {
 impl Ports {
     /// Keys with values that are not ports are of later versions and are passed over.
     pub(super) fn parse(bytes: &[u8]) -> io::Result<Self> {
-        let wrong = |what: &str| {
-            let text = format!("reading {FILE}: {what}; start the simulator again");
-            io::Error::new(io::ErrorKind::InvalidData, text)
-        };
+        let wrong = |what: &str| refusal(io::ErrorKind::InvalidData, what);
         let Ok(Value::Object(map)) = serde_json::from_slice(bytes) else {
             return Err(wrong("it is not a JSON object"));
         };
@@ -42,6 +39,13 @@ impl Ports {
         }
         Ok(ports)
     }
+}
+
+/// A list that cannot be used.
+pub(super) fn refusal(kind: io::ErrorKind, what: &str) -> io::Error {
+    let text =
+        format!("reading {FILE}: {what}; start the simulator again, or remove the file from a capture");
+    io::Error::new(kind, text)
 }
 
 impl Machine {
