@@ -52,6 +52,37 @@ fn an_undone_generation_is_no_longer_ours() {
 }
 
 #[test]
+fn the_same_generation_of_two_stores_is_told_apart() {
+    // One stick undid its generation 1; the other proved its own generation 1. Merged, the proof holds.
+    let other = "amt.1.fedcba9876543210.age";
+    let here = sign(1, None, Kind::Verified, verified(1, ESCROW));
+    let there = sign(1, None, Kind::Verified, verified(1, other));
+    let note = json!({"undone_generation": 1, "escrow": ESCROW});
+    let undone = sign(2, Some(&here), Kind::Note, note);
+    let history = fold(&stored(vec![here.clone(), there.clone(), undone]), &[]);
+    assert_eq!(history.amt.map(|ours| ours.escrow), Some(other.to_owned()));
+    assert_eq!(history.amt_older, []);
+    // With neither undone, both are candidates.
+    let history = fold(&stored(vec![here, there]), &[]);
+    let escrows: Vec<String> =
+        history.amt.iter().chain(&history.amt_older).map(|ours| ours.escrow.clone()).collect();
+    assert_eq!(escrows.len(), 2);
+    assert!(escrows.contains(&ESCROW.to_owned()) && escrows.contains(&other.to_owned()));
+}
+
+#[test]
+fn whom_a_credential_is_sealed_to_and_whether_it_is_here() {
+    let escrowed =
+        json!({"channel": "amt", "generation": 1, "escrow": ESCROW, "recipients": ["ops (ops) sha256:00"]});
+    let escrowed = sign(1, None, Kind::Escrowed, escrowed);
+    let proof = sign(2, Some(&escrowed), Kind::Verified, verified(1, ESCROW));
+    let ours = fold(&stored(vec![escrowed, proof.clone()]), &[]).amt.unwrap();
+    assert_eq!((ours.sealed, ours.recipients), (true, vec!["ops (ops) sha256:00".to_owned()]));
+    let elsewhere = Stored { escrow: Vec::new(), ..stored(vec![proof]) };
+    assert!(!fold(&elsewhere, &[]).amt.unwrap().sealed);
+}
+
+#[test]
 fn a_proof_that_lacks_something_is_no_proof() {
     for missing in ["channel", "generation", "realm", "control_mode", "escrow"] {
         let mut body = verified(1, ESCROW);
