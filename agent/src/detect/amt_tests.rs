@@ -58,6 +58,7 @@ fn what_sysfs_alone_can_say() {
         (sysfs(heci(), enabled(), none()), &intel, "unknown", "cannot be listed"),
         (sysfs(heci(), off(0x8002_2004), clients(&[])), &intel, "absent-or-disabled", "state soft-disabled"),
         (sysfs(heci(), off(0x8003_2004), clients(&[])), &intel, "absent-or-disabled", "state disabled"),
+        (sysfs(heci(), off(0x0000_000e), clients(&[])), &intel, "absent-or-disabled", "state halted"),
         (sysfs(heci(), off(0x0000_0042), clients(&[])), &intel, "absent-or-disabled", "state recovery"),
         (sysfs(heci(), off(0x8002_2004), clients(&[PTHI])), &intel, "unknown", "state soft-disabled"),
         (sysfs(heci(), vec![device(Some("ENABLED"), &[0x000f_0345])], clients(&[])), &intel, "absent", "SPS"),

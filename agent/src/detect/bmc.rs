@@ -63,7 +63,7 @@ fn verdict(survey: &Survey<'_>, controller: Option<&str>) -> Fact {
     let node = NODES.into_iter().find(|node| survey.machine.exists(node));
     if let Some(node) = node.filter(|_| !survey.guest.is_guest()) {
         return Fact::inferred(VERDICT, "likely", node)
-            .because("the IPMI driver serves one; load ipmi_devintf and ask it to prove it");
+            .because("the IPMI driver has a node for one; Get Device ID would prove it");
     }
     if let Some(found) = interface.iter().find(|interface| interface.is_sound()) {
         let text = format!("{}; load ipmi_si or ipmi_ssif to prove it", found.text());

@@ -114,9 +114,10 @@ fn dead(source: &str) -> String {
     format!("{source} reads as all ones or zero: the engine is asleep (D3) or hidden")
 }
 
-/// The state that HFSTS1 tells, where it tells one.
+/// The state that HFSTS1 tells, where it tells one, to be said in a reason.
 pub(super) fn state_of(words: &[u32]) -> Option<&'static str> {
-    Hfsts1(*words.first()?).state().ok()
+    let first = Hfsts1(*words.first()?);
+    if first.working_state() == 14 { Some("halted") } else { first.state().ok() }
 }
 
 /// Type 219, "firmware status": records of 25 bytes {name, HFSTS1 to 6}; `MEI1` is the engine. Other makers use
