@@ -238,6 +238,28 @@ async fn registers_that_sleep_are_passed_over() {
     }
 }
 
+/// Where the engine's own version is not to be had, SMBIOS tells whether HFSTS3 has a SKU; what firmware announces
+/// beats what it recorded.
+#[tokio::test]
+async fn recorded_server_firmware_is_believed_by_its_version() {
+    for (major, announced, expected) in
+        [(12, false, "absent"), (9, false, UNKNOWN), (12, true, UNKNOWN), (9, true, UNKNOWN)]
+    {
+        let mut table = vec![219, 31, 0, 0, 1, 1, 1];
+        table.extend([0x45, 2, 0, 0, 0, 0, 0, 0, 0x60].into_iter().chain([0; 15]));
+        table.extend(b"MEI1\0\0");
+        table.extend([221, 12, 1, 0, 1, 1, 0, major, 0, 1, 100, 0]);
+        table.extend(b"ME Firmware Version\0\0");
+        let mut root = Root::new("GenuineIntel").with("sys/firmware/dmi/tables/DMI", table);
+        if announced {
+            root = root.with(&format!("sys/bus/mei/devices/x-{PTHI}/uuid"), PTHI);
+        }
+        let detection = root.detect().await;
+        assert_eq!(detection.text("intel.amt.verdict"), expected, "{major} {announced}: {detection:?}");
+        assert_eq!(detection.text("intel.me.sku"), if major == 12 { "sps" } else { UNKNOWN });
+    }
+}
+
 /// Before Linux 5.8 there is no kind, and only the PCI function tells a touch panel from the engine.
 #[tokio::test]
 async fn a_touch_panel_is_not_the_engine() {
