@@ -8,19 +8,20 @@ use crate::machine::{Interface, Seen, Wol};
 const CLASS: &str = "sys/class/net";
 const COUNT: &str = "wol.count";
 
-/// One `wol.<interface>` for each wired adapter. Where there is none, `wol.count` says so: a machine without an
-/// adapter is not one that was not looked at.
+/// One `wol.<interface>` for each wired adapter, and `wol.count`: a machine without an adapter is not one that was not
+/// looked at.
 pub(super) fn facts(survey: &Survey<'_>) -> Vec<Fact> {
     let interfaces = match &survey.interfaces {
         Seen::Found(interfaces) => interfaces,
         other => return vec![Fact::unknown(COUNT, CLASS, survey.why_not(other, CLASS).unwrap_or_default())],
     };
     let wired = interfaces.iter().filter(|interface| !interface.wireless);
-    let facts: Vec<Fact> = wired.map(|interface| one(survey, interface)).collect();
-    if facts.is_empty() {
-        let why = "no wired adapter is listed; its driver may not be loaded";
-        return vec![Fact::observed(COUNT, 0u64, CLASS).because(why)];
-    }
+    let mut facts: Vec<Fact> = wired.map(|interface| one(survey, interface)).collect();
+    let count = Fact::observed(COUNT, facts.len() as u64, CLASS);
+    facts.push(match facts.is_empty() {
+        true => count.because("no wired adapter is listed; its driver may not be loaded"),
+        false => count,
+    });
     facts
 }
 

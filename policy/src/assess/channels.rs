@@ -184,6 +184,8 @@ fn wol(input: &Assessment<'_>) -> ChannelRecord {
     let found: Vec<(&str, &str)> = input
         .detection
         .under("wol.")
+        // The number of adapters is none.
+        .filter(|fact| fact.value.as_text().is_some())
         .map(|fact| (fact.name.trim_start_matches("wol."), fact.value.as_text().unwrap_or(UNKNOWN)))
         .collect();
     let of = |word: &str| {
