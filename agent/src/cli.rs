@@ -19,8 +19,9 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 satisfied, 2 usage, 3 policy refused, 4 escrow not durable or --out not writable,\n\
-5 device or image refused or failed, 6 device state indeterminate, 8 policy asks what this machine, image or\n\
-build cannot do, 9 drift, 10 done but a power cycle or flashing is needed, 70 internal.";
+5 device or image refused or failed, 6 device state indeterminate, 7 done but not recorded or shown,\n\
+8 policy asks what this machine, image or build cannot do, 9 drift, 10 done but a power cycle or flashing is\n\
+needed, 70 internal.";
 
 #[derive(Debug, Args)]
 pub struct Log {

@@ -55,26 +55,28 @@ pub fn problem(text: &dyn Display) {
 pub struct Progress {
     done: usize,
     total: usize,
-    quiet: bool,
+    /// A step was begun and not ended: its line wants an end.
+    open: bool,
 }
 
 impl Progress {
     pub const fn new(total: usize) -> Self {
-        Self { done: 0, total, quiet: false }
+        Self { done: 0, total, open: false }
     }
 
     /// Says that a step begins; [`Self::end`] finishes the line.
     pub fn begin(&mut self, what: &str) {
+        self.end("");
         self.done += 1;
         self.total = self.total.max(self.done);
-        if !self.quiet {
-            let _ = write!(io::stderr(), "[{}/{}] {} ... ", self.done, self.total, oob_policy::shown(what));
-            let _ = io::stderr().flush();
-        }
+        self.open = true;
+        let _ = write!(io::stderr(), "[{}/{}] {} ... ", self.done, self.total, oob_policy::shown(what));
+        let _ = io::stderr().flush();
     }
 
+    /// Finishes the line of the step that was begun last; without one it says nothing.
     pub fn end(&mut self, how: &str) {
-        if !self.quiet {
+        if std::mem::take(&mut self.open) {
             let _ = writeln!(io::stderr(), "{}", oob_policy::shown(how));
         }
     }

@@ -263,8 +263,7 @@ fn check_recipients(tables: &[Spanned<RecipientTable>], findings: &mut Findings<
             match recipient::fault(key.get_ref()) {
                 Some(_) if secrets::holds_marker(key.get_ref()) => {} // reported as a secret
                 Some(fault) => {
-                    let help =
-                        "`age-keygen` prints the public key; an ssh-ed25519 key is the line of its .pub file";
+                    let help = "`age-keygen` prints the public key; this build seals to age keys only";
                     let public = ["age1", "ssh-"].iter().any(|prefix| key.get_ref().starts_with(prefix));
                     findings.error(key.span(), fault, help).hide =
                         if public { Vec::new() } else { vec![key.span()] };

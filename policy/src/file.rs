@@ -207,7 +207,7 @@ impl EscrowTable {
 impl RecipientTable {
     fn read(table: &mut Table<'_, '_>) -> Self {
         table.require("name", "name the recipient, such as `name = \"ops\"`");
-        table.require("key", "give its public key, `key = \"age1...\"` or an ssh-ed25519 public key");
+        table.require("key", "give its public key, `key = \"age1...\"`");
         table.require("role", "say whose it is: `role = \"ops\"`, \"break-glass\", \"site\" or \"healer\"");
         Self {
             name: table.text("name"),

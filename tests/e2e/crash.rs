@@ -64,7 +64,7 @@ fn report(kind: &str, tried: usize, of: usize) {
 #[test]
 fn killed_by_the_device_before_and_after_every_call() {
     // How many calls a run makes, from one that nobody kills.
-    let (calls, _) = undisturbed();
+    let (_, calls) = undisturbed();
     let mut tried = 0;
     for side in ["kill-peer-before", "kill-peer-after"] {
         for call in (1..=calls).step_by(stride().div_ceil(2)) {
@@ -86,7 +86,7 @@ fn killed_by_the_device_before_and_after_every_call() {
 
 #[test]
 fn killed_at_every_write() {
-    let (_, points) = undisturbed();
+    let points = undisturbed().0.lines().count();
     let mut tried = 0;
     for point in (1..=points).step_by(stride()) {
         let when = format!("crash point {point} of {points}");
@@ -168,8 +168,8 @@ fn what_others_set_up_after_our_unfinished_run_is_not_undone() {
     assert_no_password_outside_escrow(&machine, &theirs, "afterwards");
 }
 
-/// Device calls and crash points of a run that nobody kills.
-fn undisturbed() -> (usize, usize) {
+/// Crash points, line by line, and device calls of a run that nobody kills.
+pub(crate) fn undisturbed() -> (String, usize) {
     let scratch = scratch();
     let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &[]);
     let trace = scratch.path().join("trace");
@@ -179,6 +179,6 @@ fn undisturbed() -> (usize, usize) {
         .output()
         .expect("running oob-agent");
     assert_eq!(code(&run), Some(0), "{}", text(&run.stderr));
-    let points = std::fs::read_to_string(trace).expect("a debug build writes its trace").lines().count();
-    (machine.calls().len(), points)
+    let trace = std::fs::read_to_string(trace).expect("a debug build writes its trace");
+    (trace, machine.calls().len())
 }

@@ -4,22 +4,14 @@
 
 use std::process::Command;
 
-use oob_tests::{Machine, agent_command, code, installed, program, scratch, text, workspace};
+use oob_tests::{Machine, code, installed, program, scratch, text, workspace};
 
+use crate::crash::undisturbed;
 use crate::use_ccm::arguments;
 
 #[test]
 fn the_credential_is_durable_before_the_device_sees_it() {
-    let scratch = scratch();
-    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &[]);
-    let trace = scratch.path().join("trace");
-    let run = agent_command()
-        .args(arguments(&machine, &scratch.path().join("out")))
-        .env("OOB_PROBE_TRACE", &trace)
-        .output()
-        .expect("running oob-agent");
-    assert_eq!(code(&run), Some(0), "{}", text(&run.stderr));
-    let trace = std::fs::read_to_string(trace).expect("a debug build writes its trace");
+    let (trace, _) = undisturbed();
     let after = |part: &str, from: usize| -> usize {
         trace
             .lines()
