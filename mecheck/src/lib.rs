@@ -11,7 +11,9 @@
 
 mod bytes;
 mod descriptor;
+pub mod manifest;
 mod me;
+pub mod signature;
 mod soft_disable;
 
 pub use bytes::ImageError;

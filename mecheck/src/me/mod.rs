@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::bytes::{ImageError, slice, u8_at, u16_at, u32_at};
 use crate::descriptor::Descriptor;
 
@@ -23,6 +25,12 @@ pub struct Version {
     pub minor: u16,
     pub hotfix: u16,
     pub build: u16,
+}
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl fmt::Display for Version {
