@@ -47,3 +47,12 @@ pub(crate) fn u16_at(image: &[u8], offset: usize, what: &'static str) -> Result<
 pub(crate) fn u32_at(image: &[u8], offset: usize, what: &'static str) -> Result<u32, ImageError> {
     array(image, offset, what).map(u32::from_le_bytes)
 }
+
+/// Three bytes, as UEFI writes sizes.
+pub(crate) fn u24_at(image: &[u8], offset: usize, what: &'static str) -> Result<u32, ImageError> {
+    array(image, offset, what).map(|[low, middle, high]| u32::from_le_bytes([low, middle, high, 0]))
+}
+
+pub(crate) fn u64_at(image: &[u8], offset: usize, what: &'static str) -> Result<u64, ImageError> {
+    array(image, offset, what).map(u64::from_le_bytes)
+}

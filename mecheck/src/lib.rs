@@ -10,11 +10,14 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
+pub mod container;
 mod descriptor;
 pub mod manifest;
+pub mod fit;
 mod me;
 pub mod signature;
 mod soft_disable;
+pub mod uefi;
 
 pub use bytes::ImageError;
 pub use descriptor::{Descriptor, PchFamily, Region};
