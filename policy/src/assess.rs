@@ -103,8 +103,9 @@ impl<'a> Assessment<'a> {
 
     /// True if an image is staged, by this run or an earlier one.
     fn staged(&self) -> bool {
-        let of = |status| self.outcome(step::STAGE_SOFT_DISABLE, status).is_some();
-        of(Status::Done) || of(Status::AlreadySo)
+        [step::STAGE_CLEAN, step::STAGE_SOFT_DISABLE].into_iter().any(|step| {
+            [Status::Done, Status::AlreadySo].into_iter().any(|status| self.outcome(step, status).is_some())
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! From the file form to a [`Policy`]: everything that is wrong with the meaning of a file, all at once.
 
+mod neutralize;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -9,7 +11,7 @@ use toml::de::DeTable;
 use crate::diagnostic::{Diagnostic, Findings};
 use crate::file::{File, MatchTable, RecipientTable, RuleTable, Texts};
 use crate::pattern::{Glob, VersionRange};
-use crate::policy::{Condition, Format, Key, Method, Policy, Recipient, Rule, Setting, Wanted};
+use crate::policy::{Condition, Format, Key, Policy, Recipient, Rule, Setting, Wanted};
 use crate::shown::shown;
 use crate::{Action, ambiguity, recipient, secrets};
 
@@ -118,15 +120,11 @@ fn check_rule(rule: RuleTable, findings: &mut Findings<'_>) -> Option<Rule> {
     let line = findings.line(rule.span.start);
     let conditions = rule.matching.map(|matching| check_match(matching, findings));
     let action = rule.action?;
-    let methods_there = rule.methods.is_some();
-    let methods: Vec<Method> = rule
-        .methods
-        .map(|methods| methods.into_inner().into_iter().map(Spanned::into_inner).collect())
-        .unwrap_or_default();
-    if *action.get_ref() == Action::Neutralize && !methods_there {
+    if *action.get_ref() == Action::Neutralize && rule.neutralize.methods.is_none() {
         let help = "add `neutralize = { methods = [\"soft-disable\", \"report-only\"] }`; the first that applies is taken";
         findings.error(action.span(), "the rule asks to neutralize and names no methods", help);
     }
+    let neutralize = neutralize::check(rule.neutralize, findings);
     for (part, span) in rule.parts {
         let of = if part == "neutralize" { Action::Neutralize } else { Action::Use };
         if of != *action.get_ref() {
@@ -146,7 +144,7 @@ fn check_rule(rule: RuleTable, findings: &mut Findings<'_>) -> Option<Rule> {
         priority: rule.priority.map_or(0, Spanned::into_inner),
         action: action.into_inner(),
         settings: settings.collect(),
-        methods,
+        neutralize,
         conditions: conditions?,
     })
 }

@@ -51,7 +51,15 @@ pub(crate) struct RuleTable {
     /// `amt`, `dash` and `neutralize` that are there, with their places.
     pub(crate) parts: Vec<(&'static str, Range<usize>)>,
     pub(crate) settings: Vec<Spanned<(&'static str, String)>>,
+    pub(crate) neutralize: NeutralizeTable,
+}
+
+#[derive(Default)]
+pub(crate) struct NeutralizeTable {
     pub(crate) methods: Option<Spanned<Vec<Spanned<Method>>>>,
+    pub(crate) read_flash: Option<Spanned<bool>>,
+    pub(crate) keep: Option<Texts>,
+    pub(crate) result_sha256: Option<Texts>,
 }
 
 pub(crate) struct MatchTable {
@@ -140,7 +148,7 @@ impl RuleTable {
             action: table.word("action", &ACTIONS),
             parts: Vec::new(),
             settings: Vec::new(),
-            methods: None,
+            neutralize: NeutralizeTable::default(),
         };
         let amt = table.table("amt", "`amt`", |amt| {
             let mut settings = Settings::default();
@@ -158,19 +166,28 @@ impl RuleTable {
             settings.word("dash.tls", dash.word("tls", &TLS));
             settings.0
         });
-        let neutralize = table.table("neutralize", "`neutralize`", |neutralize| {
-            let mut settings = Settings::default();
-            settings.flag("neutralize.read_flash", neutralize.flag("read_flash"));
-            rule.methods = words(neutralize, "methods", &Method::WORDS);
-            settings.0
-        });
-        for (name, part) in [("amt", amt), ("dash", dash), ("neutralize", neutralize)] {
+        for (name, part) in [("amt", amt), ("dash", dash)] {
             if let Some(part) = part {
                 rule.parts.push((name, part.span()));
                 rule.settings.extend(part.into_inner());
             }
         }
+        if let Some(part) = table.table("neutralize", "`neutralize`", NeutralizeTable::read) {
+            rule.parts.push(("neutralize", part.span()));
+            rule.neutralize = part.into_inner();
+        }
         rule
+    }
+}
+
+impl NeutralizeTable {
+    fn read(table: &mut Table<'_, '_>) -> Self {
+        Self {
+            methods: words(table, "methods", &Method::WORDS),
+            read_flash: table.flag("read_flash"),
+            keep: table.texts("keep"),
+            result_sha256: table.texts("result_sha256"),
+        }
     }
 }
 

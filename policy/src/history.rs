@@ -85,8 +85,10 @@ pub struct Context {
     pub weak_id: bool,
     /// Why escrow would not be durable in `--out`; none where it is.
     pub escrow_not_durable: Option<String>,
-    /// The image given with `--firmware-image`.
+    /// The image given with `--firmware-image`, or else read from the chip.
     pub firmware: Option<Firmware>,
+    /// Why the chip could not be read, where that was tried.
+    pub flash_unread: Option<String>,
 }
 
 /// Who vouches for the policy file.
@@ -102,15 +104,31 @@ pub enum PolicyTrust {
 /// What a firmware image turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Firmware {
+    pub source: ImageSource,
     pub sha256: String,
     pub size: u64,
     /// `major.minor.hotfix.build`.
     pub me_version: Option<String>,
     /// By the layout of the image, for people.
     pub generation: Option<String>,
-    /// PCH family by the descriptor: `sunrise-point-lp`, `sunrise-point-h`; none where it is another one.
+    /// PCH family by the descriptor, such as `sunrise-point-lp`; none where the descriptor does not tell.
     pub pch: Option<String>,
     pub soft_disable: SoftDisable,
+    pub clean: CleanVerdict,
+    /// Partitions that code removal keeps on this generation unless policy says otherwise.
+    pub keep: Vec<String>,
+    /// What a person should know before such an image is flashed.
+    pub warnings: Vec<String>,
+}
+
+/// Where an image comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageSource {
+    /// A file that the operator named.
+    Given,
+    /// This machine's own chip, read twice by this run.
+    Chip,
 }
 
 /// Whether the soft-disable strap of an image can be set by this build.
@@ -119,5 +137,15 @@ pub struct Firmware {
 pub enum SoftDisable {
     Possible,
     AlreadySet,
+    Refused(String),
+}
+
+/// Whether code can be removed from the ME region of an image by this build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CleanVerdict {
+    Possible,
+    /// The image holds no code that could be removed.
+    AlreadyClean,
     Refused(String),
 }

@@ -42,11 +42,14 @@ pub use diagnostic::{Also, Diagnostic, DiagnosticLevel, render};
 pub use example::EXAMPLE_RECIPIENTS;
 pub use exit::Exit;
 pub use explain::{Explanation, RuleExplanation, Verdict, explain};
-pub use history::{AmtOurs, Context, Firmware, History, OpenChange, PolicyTrust, SoftDisable, Staged};
+pub use history::{
+    AmtOurs, CleanVerdict, Context, Firmware, History, ImageSource, OpenChange, PolicyTrust, SoftDisable,
+    Staged,
+};
 pub use matcher::{KeyMatch, KeyResult, Matched, Selection, matches, select};
 pub use outcome::{Outcome, Status};
 pub use plan::{Action, Channel, Plan, Reversibility, Step, StepKind, step};
-pub use policy::{Class, Format, Method, Policy, Recipient, Rule, Setting};
+pub use policy::{Class, Format, Method, Neutralize, Policy, Recipient, Rule, Setting};
 pub use report::{
     Agent, Capability, CapabilitySummary, ChannelRecord, ChannelState, Finding, PolicyRef, Proof, Report,
     Severity,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Exit;
+use crate::{Exit, Method};
 
 /// What a rule asks for. The customer's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,11 @@ impl Plan {
     pub fn refused(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.what, StepKind::Refuse { .. }))
     }
+
+    /// The decision waits for the content of the flash chip: read it, and decide anew.
+    pub fn wants_flash(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.what, StepKind::ReadFlash))
+    }
 }
 
 /// One entry of a plan.
@@ -106,8 +111,19 @@ pub enum StepKind {
     AmtSetupCcm,
     /// See that the AMT we proved is still the one that answers; changes nothing.
     AmtConfirm { realm: String, last_proof: String },
-    /// Stage an image whose soft-disable strap is set.
-    StageSoftDisable,
+    /// Read this machine's flash chip, which the decision waits for. Planned only where that has not been tried yet,
+    /// so a plan that is carried out never holds it.
+    ReadFlash,
+    /// Stage an image that was changed by `method`.
+    Stage {
+        method: Method,
+        /// Partitions that code removal keeps besides the one it always keeps.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        keep: Vec<String>,
+        /// Why each method that policy would rather have is not the one, as `method: reason`.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        skipped: Vec<String>,
+    },
     /// Nothing to stage: the management engine reports itself soft-disabled. Detected, not proven effective.
     MeSoftDisabled,
     /// Record why nothing of the policy's methods could be applied.
@@ -132,6 +148,8 @@ pub mod step {
     pub const AMT_CONFIRM: &str = "amt.confirm";
     pub const AMT_UNDO: &str = "amt.undo";
     pub const AMT_SETUP_CCM: &str = "amt.setup-ccm";
+    pub const READ_FLASH: &str = "neutralize.read-flash";
+    pub const STAGE_CLEAN: &str = "neutralize.stage-clean";
     pub const STAGE_SOFT_DISABLE: &str = "neutralize.stage-soft-disable";
     pub const ME_SOFT_DISABLED: &str = "neutralize.me-soft-disabled";
     pub const REPORT_ONLY: &str = "neutralize.report-only";

@@ -1,5 +1,6 @@
 //! A policy that has been checked: what `decide` and `assess` read.
 
+use serde::{Deserialize, Serialize};
 use time::Date;
 
 use crate::pattern::{Glob, VersionRange};
@@ -35,10 +36,9 @@ pub struct Rule {
     pub line: usize,
     pub priority: i64,
     pub action: Action,
-    /// What is asked of channels and of neutralization besides its methods, in the order of the documentation.
+    /// What is asked of channels, in the order of the documentation.
     pub settings: Vec<Setting>,
-    /// The ladder of `neutralize`, in policy order.
-    pub methods: Vec<Method>,
+    pub neutralize: Neutralize,
     pub(crate) conditions: Vec<Condition>,
 }
 
@@ -60,12 +60,30 @@ pub struct Setting {
     pub line: usize,
 }
 
+/// How a rule neutralizes; empty where it does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Neutralize {
+    /// The ladder, in policy order: the first that applies is taken.
+    pub methods: Vec<Method>,
+    /// Read the flash chip where no image is given.
+    pub read_flash: bool,
+    /// Partitions of the ME region that code removal keeps besides the one it always keeps; none where the agent
+    /// decides by the generation of the firmware.
+    pub keep: Option<Vec<String>>,
+    /// Lower-case hex. Where there are any, only a result with one of these sha256 is staged.
+    pub result_sha256: Vec<String>,
+}
+
 /// A step of the `neutralize` ladder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Method {
+    #[serde(rename = "clean+soft-disable")]
     CleanAndSoftDisable,
+    #[serde(rename = "soft-disable")]
     SoftDisable,
+    #[serde(rename = "lockdown")]
     Lockdown,
+    #[serde(rename = "report-only")]
     ReportOnly,
 }
 
@@ -84,6 +102,11 @@ impl Method {
             Self::Lockdown => "lockdown",
             Self::ReportOnly => "report-only",
         }
+    }
+
+    /// True where the method changes a copy of the flash image.
+    pub const fn needs_image(self) -> bool {
+        matches!(self, Self::CleanAndSoftDisable | Self::SoftDisable)
     }
 }
 

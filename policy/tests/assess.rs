@@ -6,8 +6,8 @@ mod case;
 
 use case::Case;
 use oob_policy::{
-    Assessment, Channel, ChannelRecord, ChannelState, Exit, Outcome, PolicyTrust, Proof, Report, Severity,
-    SoftDisable, Status, Value, assess, refusal_outcomes,
+    Assessment, Channel, ChannelRecord, ChannelState, Exit, Fact, Outcome, PolicyTrust, Proof, Report,
+    Severity, SoftDisable, Status, Value, assess, refusal_outcomes,
 };
 
 fn report(case: &Case, outcomes: &[Outcome]) -> Report {
@@ -215,6 +215,9 @@ fn staged_is_not_effective() {
     let case = Case::neutralizing("[\"soft-disable\"]").image(SoftDisable::Possible);
     let case = case.fact("intel.me.state", "disabled\u{1b}");
     let done = outcome("neutralize.stage-soft-disable", Status::Done, Exit::Pending, &[]);
+    let cleaned = outcome("neutralize.stage-clean", Status::AlreadySo, Exit::Pending, &[]);
+    let cleaned = report(&case, &[cleaned]);
+    assert_eq!(record(&cleaned, Channel::Amt).state, ChannelState::Staged);
     let report = report(&case, &[done]);
     assert_eq!(record(&report, Channel::Amt).state, ChannelState::Staged);
     let staged = report.findings.iter().find(|it| it.id == "neutralize-staged").unwrap();
@@ -285,9 +288,58 @@ fn warnings_and_weak_ids_reach_the_auditor() {
     for id in ["weak-device-id", "policy-unsigned", "plan-warning"] {
         assert!(ids.contains(&id), "{id}: {ids:?}");
     }
-    let amd = Case::neutralizing("[\"report-only\"]").fact("host.cpu.vendor", "amd");
-    let amd = report(&amd, &[outcome("neutralize.report-only", Status::Done, Exit::Impossible, &[])]);
-    assert!(findings(&amd).contains(&"amd-psp"));
+}
+
+#[test]
+fn an_amd_machine_is_told_of_its_fuse_and_its_dash() {
+    let attributes = |fused: Option<&str>| {
+        let seen = [("tsme_status", Some("0")), ("fused_part", fused)];
+        let seen = seen.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))));
+        Fact::observed("amd.psp.attributes", Value::Map(seen.collect()), "test")
+    };
+    for (attributes, dash, said) in [
+        (
+            attributes(Some("1")),
+            "present",
+            ["fused: yes", "DASH: unknown whether it is enabled", "623 and 664"],
+        ),
+        (attributes(Some("0")), "absent", ["fused: no (", "DASH: no adapter has it", "not neutralizable"]),
+        (attributes(Some("2\u{1b}")), "unknown", ["fused: unknown", "DASH: unknown (", "2\\u{1b}"]),
+        (attributes(None), "likely", ["has no fused_part", "DASH: unknown whether", "probe"]),
+        (
+            Fact::unknown("amd.psp.attributes", "test", "this kernel exports none"),
+            "absent",
+            ["fused: unknown", "this kernel exports none", "amd.psp.state is present"],
+        ),
+    ] {
+        let mut case = Case::neutralizing("[\"soft-disable\", \"report-only\"]").fact("dash.nic", dash);
+        case = case.fact("host.cpu.vendor", "amd").fact("amd.psp.state", "present");
+        case.detection.facts.push(attributes);
+        let report =
+            report(&case, &[outcome("neutralize.report-only", Status::Failed, Exit::Impossible, &[])]);
+        let text = &report.findings.iter().find(|it| it.id == "amd-psp").unwrap().text;
+        for words in said {
+            assert!(text.contains(words), "no `{words}` in: {text}");
+        }
+        assert_eq!(report.exit, Exit::Impossible);
+        assert!(!serde_json::to_string(&report).unwrap().contains("neutralized"), "{text}");
+    }
+}
+
+#[test]
+fn a_fallback_is_told() {
+    let case = Case::neutralizing("[\"clean+soft-disable\", \"soft-disable\"]").image(SoftDisable::Possible);
+    let done = outcome("neutralize.stage-soft-disable", Status::Done, Exit::Pending, &[]);
+    let told = report(&case, std::slice::from_ref(&done));
+    let fallback = told.findings.iter().find(|it| it.id == "neutralize-fallback").unwrap();
+    assert_eq!(fallback.severity, Severity::Warning);
+    assert!(
+        fallback.text.contains("`soft-disable`") && fallback.text.contains("corrupts IFWI"),
+        "{}",
+        fallback.text
+    );
+    let first = report(&Case::neutralizing("[\"soft-disable\"]").image(SoftDisable::Possible), &[done]);
+    assert!(!findings(&first).contains(&"neutralize-fallback"));
 }
 
 #[test]

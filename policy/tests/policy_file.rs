@@ -6,7 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use oob_policy::{Action, Class, Diagnostic, DiagnosticLevel, EXAMPLE_RECIPIENTS, Format, Policy, render};
+use oob_policy::{
+    Action, Class, Diagnostic, DiagnosticLevel, EXAMPLE_RECIPIENTS, Format, Method, Policy, render,
+};
 
 fn parse(source: &str) -> (Option<Policy>, Vec<Diagnostic>) {
     Policy::parse(source, "policy.toml", "00")
@@ -163,7 +165,7 @@ formats = ["html"]
         ]
     );
     assert_eq!(policy.rules[0].settings[0].line, 13);
-    assert_eq!(policy.rules[1].methods.len(), 4);
+    assert_eq!(policy.rules[1].neutralize.methods.len(), 4);
     assert_eq!(policy.rules[1].class(), Class::Circumstance);
     assert_eq!(policy.formats, [Format::Html]);
     assert!(policy.recipients[1].label().starts_with("safe (break-glass) sha256:"));
@@ -368,4 +370,41 @@ fn values_of_diagnostics_that_are_left_out_stay_hidden() {
     assert_eq!(found.len(), 101);
     let page = render(&found, &source, "policy.toml", false);
     assert!(page.contains("k102") && !page.contains("Canary"), "{page}");
+}
+
+#[test]
+fn how_to_neutralize_is_read_and_what_has_no_effect_is_a_warning() {
+    let rule = |table: &str| {
+        with(&format!(
+            "[[rule]]\nid = \"a\"\nmatch = {{ role = \"a\" }}\naction = \"neutralize\"\nneutralize = {{ {table} }}\n"
+        ))
+    };
+    let (one, other) = ("0f".repeat(32), "A1".repeat(32));
+    let (policy, found) = rule(&format!(
+        "methods = [\"clean+soft-disable\", \"report-only\"], read_flash = true, keep = [\"MFS\"], \
+         result_sha256 = [\"{one}\", \"{other}\"]"
+    ));
+    assert_eq!(found, []);
+    let neutralize = &policy.unwrap().rules[0].neutralize;
+    assert_eq!(neutralize.methods, [Method::CleanAndSoftDisable, Method::ReportOnly]);
+    assert!(neutralize.read_flash);
+    assert_eq!(neutralize.keep.as_deref(), Some(&["MFS".to_owned()][..]));
+    assert_eq!(neutralize.result_sha256, [one.clone(), other.to_lowercase()]);
+    let (policy, found) = rule(&format!("methods = [\"soft-disable\"], result_sha256 = \"{one}\""));
+    let neutralize = policy.unwrap().rules[0].neutralize.clone();
+    assert_eq!((found, neutralize.result_sha256), (Vec::new(), vec![one.clone()]));
+    assert_eq!((neutralize.keep, neutralize.read_flash), (None, false));
+    let (policy, found) = rule("methods = [\"clean+soft-disable\"], keep = []");
+    assert_eq!((found, policy.unwrap().rules[0].neutralize.keep.clone()), (Vec::new(), Some(Vec::new())));
+    for (table, key) in [
+        (format!("methods = [\"report-only\"], result_sha256 = \"{one}\""), "result_sha256"),
+        ("methods = [\"lockdown\", \"report-only\"], read_flash = true".to_owned(), "read_flash"),
+        ("methods = [\"soft-disable\"], keep = [\"MFS\"]".to_owned(), "keep"),
+    ] {
+        let (policy, found) = rule(&table);
+        assert!(policy.is_some(), "{table}");
+        assert_eq!((found.len(), found[0].severity), (1, DiagnosticLevel::Warning), "{table}: {found:?}");
+        assert!(found[0].message.starts_with(&format!("`{key}` has no effect")), "{found:?}");
+    }
+    assert_eq!(rule("methods = [\"report-only\"], read_flash = false").1, []);
 }

@@ -7,9 +7,9 @@ mod case;
 
 use case::{Case, policy};
 use oob_policy::{
-    AmtOurs, Assessment, Context, Detection, Exit, Fact, Firmware, History, OpenChange, Outcome, Policy,
-    PolicyTrust, RootKind, SoftDisable, Status, StepKind, Value, assess, decide, explain, refusal_outcomes,
-    render,
+    AmtOurs, Assessment, CleanVerdict, Context, Detection, Exit, Fact, Firmware, History, ImageSource,
+    Method, OpenChange, Outcome, Policy, PolicyTrust, RootKind, SoftDisable, Status, StepKind, Value, assess,
+    decide, explain, refusal_outcomes, render,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -132,14 +132,26 @@ fn context() -> impl Strategy<Value = Context> {
         Just(SoftDisable::AlreadySet),
         "\\PC{0,8}".prop_map(SoftDisable::Refused)
     ];
-    let image = (soft_disable, option::of(select(&WORDS[..]))).prop_map(|(soft_disable, version)| Firmware {
-        sha256: "bb".to_owned(),
-        size: 1,
-        me_version: version.map(str::to_owned),
-        pch: None,
-        generation: None,
-        soft_disable,
-    });
+    let clean = prop_oneof![
+        Just(CleanVerdict::Possible),
+        Just(CleanVerdict::AlreadyClean),
+        "\\PC{0,8}".prop_map(CleanVerdict::Refused)
+    ];
+    let source = select(vec![ImageSource::Given, ImageSource::Chip]);
+    let image = (soft_disable, clean, source, option::of(select(&WORDS[..])), "\\PC{0,8}").prop_map(
+        |(soft_disable, clean, source, version, warning)| Firmware {
+            source,
+            sha256: "bb".to_owned(),
+            size: 1,
+            me_version: version.map(str::to_owned),
+            pch: None,
+            generation: None,
+            soft_disable,
+            clean,
+            keep: vec!["MFS".to_owned()],
+            warnings: vec![warning],
+        },
+    );
     let roots = vec![RootKind::Live, RootKind::Capture, RootKind::Simulated];
     let trusts = vec![PolicyTrust::Unsigned, PolicyTrust::UnsignedAllowed];
     let place = || option::of(select(vec!["berlin", "opsec", "office"]).prop_map(str::to_owned));
@@ -153,10 +165,32 @@ fn context() -> impl Strategy<Value = Context> {
         any::<[bool; 2]>(),
         option::of("\\PC{0,8}"),
         option::of(image),
+        option::of("\\PC{0,8}"),
     )
         .prop_map(
-            |(root, trust, site, role, now, [clock_trusted, weak_id], escrow_not_durable, firmware)| {
-                Context { root, site, role, now, clock_trusted, trust, weak_id, escrow_not_durable, firmware }
+            |(
+                root,
+                trust,
+                site,
+                role,
+                now,
+                [clock_trusted, weak_id],
+                escrow_not_durable,
+                firmware,
+                flash_unread,
+            )| {
+                Context {
+                    root,
+                    site,
+                    role,
+                    now,
+                    clock_trusted,
+                    trust,
+                    weak_id,
+                    escrow_not_durable,
+                    firmware,
+                    flash_unread,
+                }
             },
         )
 }
@@ -166,7 +200,7 @@ fn policies() -> impl Strategy<Value = Policy> {
         "",
         "[[rule]]\nid = \"a\"\nmatch = { platform = \"intel\" }\naction = \"use\"\n",
         "[[rule]]\nid = \"a\"\nmatch = { platform = \"intel\" }\naction = \"use\"\namt = { sol = true, control_mode = \"ccm\" }\n",
-        "[[rule]]\nid = \"a\"\nmatch = { virtual = false }\naction = \"neutralize\"\nneutralize = { methods = [\"soft-disable\", \"report-only\"] }\n",
+        "[[rule]]\nid = \"a\"\nmatch = { virtual = false }\naction = \"neutralize\"\nneutralize = { methods = [\"clean+soft-disable\", \"soft-disable\", \"report-only\"] }\n",
         "[[rule]]\nid = \"a\"\nmatch = { product = \"*\" }\naction = \"neutralize\"\nneutralize = { methods = [\"lockdown\", \"soft-disable\"], read_flash = true }\n",
         "[[rule]]\nid = \"a\"\nmatch = { serial = \"*\" }\naction = \"use\"\n[[rule]]\nid = \"b\"\nmatch = { uuid = \"4c4c4544-0042-3510-8052-b4c04f4d3933\" }\naction = \"ignore\"\n",
     ];
@@ -206,10 +240,18 @@ proptest! {
                     prop_assert!(undone || provisioning == "pre");
                     prop_assert!(context.root != RootKind::Live, "the recipients are the published ones");
                 }
-                StepKind::StageSoftDisable => {
+                StepKind::Stage { method, .. } => {
                     prop_assert!(context.root != RootKind::Live || context.trust != PolicyTrust::Unsigned);
-                    let image = context.firmware.as_ref().map(|image| &image.soft_disable);
-                    prop_assert!(matches!(image, Some(SoftDisable::Possible | SoftDisable::AlreadySet)));
+                    prop_assert!(!context.weak_id);
+                    let image = context.firmware.as_ref().unwrap();
+                    prop_assert!(!matches!(image.soft_disable, SoftDisable::Refused(_)));
+                    let cleans = *method == Method::CleanAndSoftDisable;
+                    prop_assert!(!cleans || !matches!(image.clean, CleanVerdict::Refused(_)));
+                    prop_assert!(!cleans || !["16.0.15.1735", "16.1", "19.0"].contains(&image.me_version.as_deref().unwrap()));
+                }
+                StepKind::ReadFlash => {
+                    prop_assert!(context.firmware.is_none() && context.flash_unread.is_none());
+                    prop_assert!(context.root != RootKind::Live || context.trust != PolicyTrust::Unsigned);
                 }
                 _ => {}
             }

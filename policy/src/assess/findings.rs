@@ -2,7 +2,7 @@
 
 use super::Assessment;
 use super::channels::because;
-use crate::{Action, Finding, PolicyTrust, RootKind, Severity, Status, shown, step};
+use crate::{Action, Finding, PolicyTrust, RootKind, Severity, Status, Step, StepKind, Value, shown, step};
 
 /// How many names a finding lists; all of them are in the store.
 const MAX_NAMES: usize = 20;
@@ -92,11 +92,10 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
         add("plan-warning", Severity::Warning, warning.clone());
     }
     if input.plan.action == Action::Neutralize && input.detection.text("host.cpu.vendor") == "amd" {
-        add(
-            "amd-psp",
-            Severity::Info,
-            "AMD PSP: not neutralizable; only what it shows of itself was recorded.".to_owned(),
-        );
+        add("amd-psp", Severity::Warning, amd_psp(input));
+    }
+    if let Some(text) = input.plan.steps.iter().find_map(fallback) {
+        add("neutralize-fallback", Severity::Warning, text);
     }
     if input.staged() {
         let text = format!(
@@ -107,6 +106,43 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
         add("neutralize-staged", Severity::Info, text);
     }
     found
+}
+
+/// Nothing can be taken from an AMD machine, so what would have been asked for is told (reference/me.md 6).
+fn amd_psp(input: &Assessment<'_>) -> String {
+    let attributes = input.detection.fact("amd.psp.attributes").map(|fact| &fact.value);
+    let fused = match attributes {
+        Some(Value::Map(attributes)) => match attributes.get("fused_part").and_then(Value::as_text) {
+            Some("1") => "yes (amd.psp.attributes: fused_part is 1)".to_owned(),
+            Some("0") => "no (amd.psp.attributes: fused_part is 0)".to_owned(),
+            Some(other) => format!("unknown (amd.psp.attributes: fused_part is {})", shown(other)),
+            None => "unknown (amd.psp.attributes has no fused_part)".to_owned(),
+        },
+        _ => format!("unknown ({})", because(input, "amd.psp.attributes")),
+    };
+    let adapter = because(input, "dash.nic");
+    let dash = match input.detection.text("dash.nic") {
+        "absent" => format!("no adapter has it ({adapter})"),
+        "present" | "likely" => format!(
+            "unknown whether it is enabled ({adapter}): disable it in firmware setup, close ports 623 and 664, and probe \
+             them from another machine"
+        ),
+        _ => format!("unknown ({adapter})"),
+    };
+    let psp = because(input, "amd.psp.state");
+    format!("AMD PSP ({psp}): not neutralizable. Platform Secure Boot fused: {fused}. DASH: {dash}.")
+}
+
+/// What policy would rather have had, where another method was taken.
+fn fallback(step: &Step) -> Option<String> {
+    match &step.what {
+        StepKind::Stage { method, skipped, .. } if !skipped.is_empty() => Some(format!(
+            "Policy would rather have another method than `{}`, which was taken: {}.",
+            method.word(),
+            skipped.join("; ")
+        )),
+        _ => None,
+    }
 }
 
 /// Said plainly in every report, so that silence is never taken for a result.

@@ -222,7 +222,7 @@ fn refuse_values(case: &Case<'_>, draft: &mut Draft) {
     }
 }
 
-pub(super) fn refuse_value(setting: &Setting, draft: &mut Draft) {
+fn refuse_value(setting: &Setting, draft: &mut Draft) {
     let Setting { key, value, line } = setting;
     let text = format!(
         "no step of this build carries out `{key} = {value}` (line {line}): remove the key to leave it alone"
@@ -235,9 +235,7 @@ pub(super) fn refuse_value(setting: &Setting, draft: &mut Draft) {
 }
 
 fn carried_out(setting: &Setting) -> bool {
-    // `neutralize` in a rule that uses has no effect, and the check of the file says so.
     (setting.key, setting.value.as_str()) == ("amt.control_mode", "ccm")
-        || setting.key.starts_with("neutralize.")
 }
 
 fn refuse_verdict(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {

@@ -1,35 +1,34 @@
 //! `neutralize`: the ladder of methods, in policy order; the first that applies is taken, and every skipped one is named.
 
-use super::amt::refuse_value;
+mod judge;
+mod pch;
+
+use self::judge::{Judgment, judge};
 use super::{Case, Draft};
-use crate::pattern::version;
 use crate::policy::Method;
-use crate::{Exit, Firmware, Reversibility, SoftDisable, Step, StepKind, shown, step};
+use crate::{CleanVerdict, Exit, Firmware, ImageSource, Reversibility, Rule, SoftDisable, Step, StepKind};
+use crate::{shown, step};
 
 pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
     let Some(rule) = case.rule else {
         let text = "the default is `neutralize` and names no methods: write a rule".to_owned();
         return draft.refuse(Exit::Impossible, "no-method-applies", None, None, text);
     };
-    for setting in rule.settings.iter().filter(|it| it.key == "neutralize.read_flash" && it.value == "true") {
-        refuse_value(setting, draft);
-    }
     if case.detection.text("intel.me.state") == "soft-disabled" {
-        draft.steps.push(Step {
-            id: step::ME_SOFT_DISABLED.to_owned(),
-            channel: None,
-            what: StepKind::MeSoftDisabled,
-            reason: case.reason("asks to neutralize, and the management engine reports itself soft-disabled"),
-            precondition: "none".to_owned(),
-            reversibility: Reversibility::ReadOnly,
-        });
+        let reason = "asks to neutralize, and the management engine reports itself soft-disabled";
+        draft.steps.push(read_only(step::ME_SOFT_DISABLED, StepKind::MeSoftDisabled, case.reason(reason)));
         return;
     }
     let mut skipped: Vec<String> = Vec::new();
-    for method in &rule.methods {
-        match judge(*method, case) {
-            Judgment::Applies(why) => {
-                draft.steps.push(stage(case, &why, &skipped));
+    for method in &rule.neutralize.methods {
+        match judge(*method, rule, case) {
+            Judgment::Applies(firmware) => {
+                draft.warnings.extend(warnings(*method, firmware, case));
+                draft.steps.push(stage(*method, rule, firmware, skipped, case));
+                return;
+            }
+            Judgment::WantsFlash => {
+                draft.steps.push(read_flash(*method, &skipped, case));
                 return;
             }
             Judgment::Report => {
@@ -46,82 +45,63 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
     draft.refuse(Exit::Impossible, "no-method-applies", None, None, text);
 }
 
-enum Judgment {
-    Applies(String),
-    Report,
-    Skipped(String),
-}
-
-fn judge(method: Method, case: &Case<'_>) -> Judgment {
-    if method == Method::ReportOnly {
-        return Judgment::Report;
-    }
-    if case.is_amd() {
-        return Judgment::Skipped("AMD PSP is not neutralizable".to_owned());
-    }
-    match method {
-        Method::CleanAndSoftDisable => Judgment::Skipped("this build cannot clean images yet".to_owned()),
-        Method::Lockdown => Judgment::Skipped("this build cannot lock AMT down yet".to_owned()),
-        Method::SoftDisable => soft_disable(case),
-        Method::ReportOnly => Judgment::Report,
-    }
-}
-
-fn soft_disable(case: &Case<'_>) -> Judgment {
-    let Some(firmware) = &case.context.firmware else {
-        return Judgment::Skipped("no --firmware-image given".to_owned());
-    };
-    if let Err(why) = is_of_this_machine(firmware, case) {
-        return Judgment::Skipped(why);
-    }
-    match &firmware.soft_disable {
-        SoftDisable::Possible => Judgment::Applies("the image's soft-disable strap can be set".to_owned()),
-        SoftDisable::AlreadySet => {
-            Judgment::Applies("the image's soft-disable strap is set already".to_owned())
+fn stage(method: Method, rule: &Rule, firmware: &Firmware, skipped: Vec<String>, case: &Case<'_>) -> Step {
+    let strap_set = firmware.soft_disable == SoftDisable::AlreadySet;
+    let (id, what, keep) = match method {
+        Method::CleanAndSoftDisable => {
+            let what = match (&firmware.clean, strap_set) {
+                (CleanVerdict::AlreadyClean, true) => {
+                    "holds no removable code and its soft-disable strap is set already"
+                }
+                (CleanVerdict::AlreadyClean, false) => {
+                    "holds no removable code, and its soft-disable strap can be set"
+                }
+                (_, true) => "can lose its ME code, and its soft-disable strap is set already",
+                (_, false) => "can lose its ME code, and its soft-disable strap can be set",
+            };
+            let keep = rule.neutralize.keep.as_ref().unwrap_or(&firmware.keep);
+            (step::STAGE_CLEAN, what, keep.clone())
         }
-        SoftDisable::Refused(why) => Judgment::Skipped(shown(why)),
-    }
-}
-
-/// What ties a dump to this machine. A descriptor of another board would not boot it, so nothing is guessed: the ME
-/// version must be the one that runs, and the HECI function of the PCH family that the descriptor is for.
-fn is_of_this_machine(firmware: &Firmware, case: &Case<'_>) -> Result<(), String> {
-    let Some(runs) = case.detection.known("intel.me.version") else {
-        return Err("this machine does not tell its ME version, so nothing ties the image to it".to_owned());
+        _ if strap_set => (step::STAGE_SOFT_DISABLE, "has its soft-disable strap set already", Vec::new()),
+        _ => (step::STAGE_SOFT_DISABLE, "has a soft-disable strap that can be set", Vec::new()),
     };
-    let holds = firmware.me_version.as_deref().unwrap_or("of an unknown version");
-    if version(holds).map(|(holds, _)| holds) != version(runs).map(|(runs, _)| runs) {
-        return Err(format!(
-            "the image holds ME {}, and this machine runs ME {}: dump this machine's flash anew",
-            shown(holds),
-            shown(runs)
-        ));
-    }
-    let family = match case.detection.known("intel.me.pci") {
-        Some("8086:9d3a" | "8086:9d3b") => "sunrise-point-lp",
-        Some("8086:a13a" | "8086:a13b" | "8086:a2ba" | "8086:a2bb") => "sunrise-point-h",
-        // Hidden, or of a family whose strap nothing sets yet: the image itself is refused for that.
-        _ => return Ok(()),
+    let image = match firmware.source {
+        ImageSource::Given => "the image",
+        ImageSource::Chip => "the image read from this machine's flash chip",
     };
-    match &firmware.pch {
-        Some(pch) if pch != family => {
-            Err(format!("the image's descriptor is for {}, and this machine's PCH is {family}", shown(pch)))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn stage(case: &Case<'_>, why: &str, skipped: &[String]) -> Step {
-    let before =
-        if skipped.is_empty() { String::new() } else { format!("; skipped before: {}", skipped.join("; ")) };
+    let kept = if keep.is_empty() { String::new() } else { format!("; kept: {}", keep.join(", ")) };
+    let reason = case.reason(&format!("asks to neutralize, and {image} {what}{kept}{}", before(&skipped)));
     Step {
-        id: step::STAGE_SOFT_DISABLE.to_owned(),
+        id: id.to_owned(),
         channel: None,
-        what: StepKind::StageSoftDisable,
-        reason: case.reason(&format!("asks to neutralize, and {why}{before}")),
+        what: StepKind::Stage { method, keep, skipped },
+        reason,
         precondition: "the image is still the one that was judged".to_owned(),
         reversibility: Reversibility::Undoable,
     }
+}
+
+/// What a person should know before the staged image is flashed.
+fn warnings(method: Method, firmware: &Firmware, case: &Case<'_>) -> Vec<String> {
+    let boot_guard = judge::boot_guard(case);
+    let unseen = match (method, boot_guard) {
+        (Method::CleanAndSoftDisable, Err(why)) => Some(format!(
+            "whether Boot Guard is enforced is not known ({why}): where it is, a machine without ME code switches \
+             itself off at once, so have a programmer and original.bin at hand"
+        )),
+        _ => None,
+    };
+    firmware.warnings.iter().map(|warning| shown(warning)).chain(unseen).collect()
+}
+
+fn read_flash(method: Method, skipped: &[String], case: &Case<'_>) -> Step {
+    let reason = format!(
+        "asks to neutralize, no --firmware-image is given, and policy permits to read the flash chip: `{}` and what \
+         follows it are judged by what it holds{}",
+        method.word(),
+        before(skipped)
+    );
+    read_only(step::READ_FLASH, StepKind::ReadFlash, case.reason(&reason))
 }
 
 fn report_only(case: &Case<'_>, because: Vec<String>) -> Step {
@@ -133,12 +113,20 @@ fn report_only(case: &Case<'_>, because: Vec<String>) -> Step {
             because.join("; ")
         ))
     };
+    read_only(step::REPORT_ONLY, StepKind::ReportOnly { because }, reason)
+}
+
+fn read_only(id: &str, what: StepKind, reason: String) -> Step {
     Step {
-        id: step::REPORT_ONLY.to_owned(),
+        id: id.to_owned(),
         channel: None,
-        what: StepKind::ReportOnly { because },
+        what,
         reason,
         precondition: "none".to_owned(),
         reversibility: Reversibility::ReadOnly,
     }
+}
+
+fn before(skipped: &[String]) -> String {
+    if skipped.is_empty() { String::new() } else { format!("; skipped before: {}", skipped.join("; ")) }
 }

@@ -3,8 +3,8 @@
 #![allow(dead_code, unreachable_pub)] // a module of several tests: each takes what it needs
 
 use oob_policy::{
-    AmtOurs, Context, Detection, EXAMPLE_RECIPIENTS, Exit, Fact, Firmware, History, OpenChange, Plan, Policy,
-    PolicyTrust, RootKind, SoftDisable, StepKind, decide,
+    AmtOurs, CleanVerdict, Context, Detection, EXAMPLE_RECIPIENTS, Exit, Fact, Firmware, History,
+    ImageSource, OpenChange, Plan, Policy, PolicyTrust, RootKind, SoftDisable, StepKind, decide,
 };
 
 pub const NOW: i64 = 1_800_000_000; // 2027-01-15
@@ -48,6 +48,7 @@ impl Case {
                 weak_id: false,
                 escrow_not_durable: None,
                 firmware: None,
+                flash_unread: None,
             },
         }
     }
@@ -86,13 +87,33 @@ impl Case {
 
     pub fn image(mut self, soft_disable: SoftDisable) -> Self {
         self.context.firmware = Some(Firmware {
+            source: ImageSource::Given,
             sha256: "bb".to_owned(),
             size: 1 << 24,
             me_version: Some("16.0.15.1810".to_owned()),
             generation: None,
             pch: None,
             soft_disable,
+            clean: CleanVerdict::Refused("nothing was looked at".to_owned()),
+            keep: Vec::new(),
+            warnings: Vec::new(),
         });
+        self
+    }
+
+    /// An image of ME 11, which is what runs.
+    pub fn me11(self, clean: CleanVerdict, soft_disable: SoftDisable) -> Self {
+        let mut case = self.image(soft_disable).fact("intel.me.version", "11.8.80.3746");
+        if let Some(firmware) = &mut case.context.firmware {
+            firmware.me_version = Some("11.8.80.3746".to_owned());
+            firmware.clean = clean;
+            firmware.keep = vec!["MFS".to_owned()];
+        }
+        case
+    }
+
+    pub fn firmware(mut self, change: impl FnOnce(&mut Firmware)) -> Self {
+        change(self.context.firmware.as_mut().expect("an image"));
         self
     }
 

@@ -1,0 +1,210 @@
+//! The ladder of `neutralize`: which method is taken, and why each one before it is not.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of this is test code")]
+
+mod case;
+
+use case::Case;
+use oob_policy::{CleanVerdict, Fact, ImageSource, Method, SoftDisable, StepKind};
+
+const ALL: &str = "[\"clean+soft-disable\", \"soft-disable\", \"lockdown\", \"report-only\"]";
+const READING: &str =
+    "[\"clean+soft-disable\", \"soft-disable\", \"lockdown\", \"report-only\"], read_flash = true";
+const CLEAN: &str = "neutralize.stage-clean";
+const STRAP: &str = "neutralize.stage-soft-disable";
+const READ: &str = "neutralize.read-flash";
+const REPORT: &str = "neutralize.report-only";
+
+/// One step with this id, whose reason holds these words.
+fn expect(case: &Case, id: &str, said: &[&str]) {
+    let plan = case.plan();
+    assert_eq!(plan.steps.len(), 1, "{:?}", plan.steps);
+    assert_eq!(plan.steps[0].id, id, "{}", plan.steps[0].reason);
+    for words in said {
+        assert!(plan.steps[0].reason.contains(words), "no `{words}` in: {}", plan.steps[0].reason);
+    }
+}
+
+fn refused(why: &str) -> SoftDisable {
+    SoftDisable::Refused(why.to_owned())
+}
+
+#[test]
+fn the_first_method_that_applies_is_taken() {
+    use {
+        CleanVerdict::AlreadyClean, CleanVerdict::Possible as CanClean, SoftDisable::AlreadySet,
+        SoftDisable::Possible,
+    };
+    let cannot = || CleanVerdict::Refused("FTPR is\u{1b} damaged".to_owned());
+    let me11 = |clean, strap| Case::neutralizing(ALL).me11(clean, strap);
+    expect(&me11(CanClean, Possible), CLEAN, &["can lose its ME code", "can be set", "kept: MFS"]);
+    expect(&me11(CanClean, AlreadySet), CLEAN, &["can lose its ME code", "is set already"]);
+    expect(&me11(AlreadyClean, Possible), CLEAN, &["no removable code", "can be set"]);
+    expect(&me11(AlreadyClean, AlreadySet), CLEAN, &["no removable code", "is set already"]);
+    expect(
+        &me11(cannot(), Possible),
+        STRAP,
+        &["can be set", "skipped before: clean+soft-disable: FTPR is\\u{1b} damaged"],
+    );
+    expect(
+        &me11(CanClean, refused("odd strap")),
+        REPORT,
+        &["clean+soft-disable: code could be removed, but", "soft-disable: odd strap", "lockdown: "],
+    );
+    expect(
+        &Case::neutralizing("[\"soft-disable\"]").me11(CanClean, AlreadySet),
+        STRAP,
+        &["strap set already"],
+    );
+    expect(&Case::neutralizing("[\"report-only\", \"soft-disable\"]").image(Possible), REPORT, &[]);
+    expect(&Case::neutralizing("[\"lockdown\"]"), "refuse.no-method-applies", &["lockdown: "]);
+    expect(
+        &Case::neutralizing(ALL).fact("intel.me.state", "soft-disabled"),
+        "neutralize.me-soft-disabled",
+        &["reports itself soft-disabled"],
+    );
+}
+
+#[test]
+fn code_is_not_removed_from_ifwi_whatever_the_image_is_said_to_be() {
+    for version in ["12.0.0.1", "16.0.15.1810", "18.0.0.1"] {
+        let mut case = Case::neutralizing(ALL).me11(CleanVerdict::Possible, SoftDisable::Possible);
+        case = case.fact("intel.me.version", version).firmware(|it| it.me_version = Some(version.to_owned()));
+        expect(&case, STRAP, &["skipped before: clean+soft-disable: code removal corrupts IFWI"]);
+        let StepKind::Stage { method, keep, skipped } = &case.plan().steps[0].what else { panic!() };
+        assert_eq!((*method, keep.len(), skipped.len()), (Method::SoftDisable, 0, 1));
+    }
+}
+
+#[test]
+fn an_image_is_tied_to_the_machine_or_skipped() {
+    let given = || Case::neutralizing(ALL).image(SoftDisable::Possible);
+    expect(
+        &given().fact("intel.me.version", "11.8.50.1"),
+        REPORT,
+        &["the image holds ME 16.0.15.1810, and this machine runs ME 11.8.50.1"],
+    );
+    // A dump of the same machine before an update, or of its twin.
+    expect(&given().fact("intel.me.version", "16.0.15.1811"), REPORT, &["dump this machine's flash anew"]);
+    expect(&given().fact("intel.me.version", "unknown"), REPORT, &["nothing ties the image to it"]);
+    // Its own chip is tied by having been read; an update that waits for a restart shows in the version.
+    let chip = || given().firmware(|it| it.source = ImageSource::Chip);
+    expect(&chip().fact("intel.me.version", "unknown"), STRAP, &["read from this machine's flash chip"]);
+    expect(&chip().fact("intel.me.version", "16.0.15.1811"), REPORT, &["power-cycle it"]);
+    for (family, id, tied) in [
+        ("sunrise-point-lp", "8086:a13a", false),
+        ("sunrise-point-h", "8086:a2ba", true),
+        ("lewisburg", "8086:a1ba", true),
+        ("sunrise-point-h", "8086:a1ba", false),
+        ("cannon-point-lp", "8086:02e0", true),
+        ("cannon-point-lp", "8086:a360", false),
+        ("alder-point-s", "8086:7a68", true),
+        ("alder-point-p", "8086:7ae8", false),
+        // Neither an id nor a family that nobody knows ties anything, and neither forbids.
+        ("alder-point-s", "8086:ffff", true),
+        ("a-family-to-come", "8086:7ae8", true),
+        ("alder-point-s", "absent", true),
+    ] {
+        let case = given().pch(family).fact("intel.me.pci", id);
+        if tied {
+            expect(&case, STRAP, &["can be set"]);
+        } else {
+            expect(&case, REPORT, &[&format!("for {family}, and this machine's PCH is"), id]);
+        }
+    }
+}
+
+#[test]
+fn boot_guard_forbids_code_removal_and_warns_where_it_is_not_seen() {
+    let with = |words: &[&str]| {
+        let mut case = Case::neutralizing(ALL).me11(CleanVerdict::Possible, SoftDisable::Possible);
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        case.detection.facts.push(Fact::observed("intel.me.hfsts", words, "test"));
+        case
+    };
+    let five = ["0x00000000"; 5];
+    let sixth = |word| with(&[&five[..], &[word]].concat());
+    let enforced = sixth("0x000002c0");
+    expect(&enforced, STRAP, &["Boot Guard is enforced (HFSTS6 is 0x000002c0"]);
+    for open in ["0x100002c0", "0x000000c0", "0x00000200", "0x00000000"] {
+        expect(&sixth(open), CLEAN, &[]);
+        assert_eq!(sixth(open).plan().warnings, Vec::<String>::new(), "{open}");
+    }
+    for unseen in [with(&five), sixth("?"), with(&[])] {
+        expect(&unseen, CLEAN, &[]);
+        assert!(unseen.plan().warnings[0].contains("whether Boot Guard is enforced is not known"));
+    }
+    // Nothing is to be removed any more, and a strap alone usually keeps Boot Guard working.
+    expect(&enforced.clone().firmware(|it| it.clean = CleanVerdict::AlreadyClean), CLEAN, &[]);
+    let strap = Case::neutralizing("[\"soft-disable\"]").image(SoftDisable::Possible);
+    assert_eq!(strap.plan().warnings, Vec::<String>::new());
+}
+
+#[test]
+fn warnings_about_the_image_reach_the_plan() {
+    let case = Case::neutralizing(ALL).image(SoftDisable::Possible);
+    let case = case.firmware(|it| it.warnings = vec!["S0ix\u{1b} breaks".to_owned()]);
+    assert_eq!(case.plan().warnings, ["S0ix\\u{1b} breaks"]);
+    let skipped = case.fact("intel.me.version", "11.0.0.1");
+    assert_eq!(skipped.plan().warnings, Vec::<String>::new(), "nothing of the image is staged");
+}
+
+#[test]
+fn what_policy_says_to_keep_is_kept() {
+    for (keep, kept) in
+        [("", &["MFS"][..]), (", keep = []", &[]), (", keep = [\"EFFS\", \"MFS\"]", &["EFFS", "MFS"])]
+    {
+        let case =
+            Case::neutralizing(&format!("{ALL}{keep}")).me11(CleanVerdict::Possible, SoftDisable::Possible);
+        let StepKind::Stage { keep, .. } = &case.plan().steps[0].what else { panic!() };
+        assert_eq!(keep, kept);
+    }
+}
+
+#[test]
+fn the_chip_is_read_only_where_policy_permits_and_a_method_wants_it() {
+    expect(&Case::neutralizing(ALL), REPORT, &["soft-disable: no --firmware-image given"]);
+    expect(
+        &Case::neutralizing("[\"soft-disable\"]"),
+        "refuse.no-method-applies",
+        &["no --firmware-image given"],
+    );
+    expect(&Case::neutralizing(READING), READ, &["permits to read the flash chip", "`clean+soft-disable`"]);
+    assert!(Case::neutralizing(READING).plan().wants_flash());
+    expect(
+        &Case::neutralizing("[\"lockdown\", \"soft-disable\"], read_flash = true"),
+        READ,
+        &["skipped before: lockdown: "],
+    );
+    for quiet in [
+        Case::neutralizing("[\"report-only\", \"soft-disable\"], read_flash = true"),
+        Case::neutralizing("[\"lockdown\", \"report-only\"], read_flash = true"),
+        Case::neutralizing(READING).fact("host.cpu.vendor", "amd"),
+        Case::neutralizing(READING).fact("intel.me.state", "soft-disabled"),
+        Case::neutralizing(READING).image(SoftDisable::Possible),
+        Case::neutralizing(READING).context(|it| it.weak_id = true),
+        Case::neutralizing(READING).context(|it| it.root = oob_policy::RootKind::Live),
+    ] {
+        assert!(!quiet.plan().wants_flash(), "{:?}", quiet.plan().steps);
+    }
+    // It was tried, and the reason stands for every method that wanted it.
+    let unread = Case::neutralizing(READING).context(|it| it.flash_unread = Some("locked\u{1b}".to_owned()));
+    expect(
+        &unread,
+        REPORT,
+        &[
+            "clean+soft-disable: the flash chip could not be read: locked\\u{1b}",
+            "; soft-disable: the flash chip could not be read",
+        ],
+    );
+}
+
+#[test]
+fn amd_goes_to_the_report_whatever_is_given() {
+    let amd = || Case::neutralizing(ALL).image(SoftDisable::Possible).fact("host.cpu.vendor", "amd");
+    expect(&amd(), REPORT, &["soft-disable: the AMD PSP is not neutralizable", "lockdown: the AMD PSP"]);
+    let bare = Case::neutralizing("[\"soft-disable\"]").fact("host.cpu.vendor", "amd");
+    let (exit, cause, text) = bare.refusal();
+    assert_eq!((exit.code(), cause.as_str()), (8, "no-method-applies"));
+    assert!(text.contains("not neutralizable"), "{text}");
+}
