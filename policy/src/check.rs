@@ -124,7 +124,7 @@ fn check_rule(rule: RuleTable, findings: &mut Findings<'_>) -> Option<Rule> {
         let help = "add `neutralize = { methods = [\"soft-disable\", \"report-only\"] }`; the first that applies is taken";
         findings.error(action.span(), "the rule asks to neutralize and names no methods", help);
     }
-    let neutralize = neutralize::check(rule.neutralize, findings);
+    let (methods, neutralize) = neutralize::check(rule.neutralize, findings);
     for (part, span) in rule.parts {
         let of = if part == "neutralize" { Action::Neutralize } else { Action::Use };
         if of != *action.get_ref() {
@@ -144,6 +144,7 @@ fn check_rule(rule: RuleTable, findings: &mut Findings<'_>) -> Option<Rule> {
         priority: rule.priority.map_or(0, Spanned::into_inner),
         action: action.into_inner(),
         settings: settings.collect(),
+        methods,
         neutralize,
         conditions: conditions?,
     })

@@ -59,6 +59,7 @@ pub(crate) struct NeutralizeTable {
     pub(crate) methods: Option<Spanned<Vec<Spanned<Method>>>>,
     pub(crate) read_flash: Option<Spanned<bool>>,
     pub(crate) keep: Option<Texts>,
+    pub(crate) accept_boot_guard: Option<Spanned<bool>>,
     pub(crate) result_sha256: Option<Texts>,
 }
 
@@ -186,6 +187,7 @@ impl NeutralizeTable {
             methods: words(table, "methods", &Method::WORDS),
             read_flash: table.flag("read_flash"),
             keep: table.texts("keep"),
+            accept_boot_guard: table.flag("accept_boot_guard"),
             result_sha256: table.texts("result_sha256"),
         }
     }

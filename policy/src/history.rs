@@ -117,8 +117,12 @@ pub struct Firmware {
     pub clean: CleanVerdict,
     /// Partitions that code removal keeps on this generation unless policy says otherwise.
     pub keep: Vec<String>,
+    /// The Boot Guard manifests in the image, which fuses may enforce; none where there are none.
+    pub boot_guard: Option<String>,
     /// What a person should know before such an image is flashed.
     pub warnings: Vec<String>,
+    /// And what besides where its code was removed.
+    pub clean_warnings: Vec<String>,
 }
 
 /// Where an image comes from.
@@ -140,7 +144,7 @@ pub enum SoftDisable {
     Refused(String),
 }
 
-/// Whether code can be removed from the ME region of an image by this build.
+/// Whether code can be removed from the ME region of an image by this build, Boot Guard left aside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CleanVerdict {

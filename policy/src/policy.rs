@@ -38,6 +38,8 @@ pub struct Rule {
     pub action: Action,
     /// What is asked of channels, in the order of the documentation.
     pub settings: Vec<Setting>,
+    /// The ladder of `neutralize`, in policy order: the first that applies is taken.
+    pub methods: Vec<Method>,
     pub neutralize: Neutralize,
     pub(crate) conditions: Vec<Condition>,
 }
@@ -60,16 +62,16 @@ pub struct Setting {
     pub line: usize,
 }
 
-/// How a rule neutralizes; empty where it does not.
+/// How a rule neutralizes, besides by which methods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Neutralize {
-    /// The ladder, in policy order: the first that applies is taken.
-    pub methods: Vec<Method>,
     /// Read the flash chip where no image is given.
     pub read_flash: bool,
     /// Partitions of the ME region that code removal keeps besides the one it always keeps; none where the agent
     /// decides by the generation of the firmware.
     pub keep: Option<Vec<String>>,
+    /// Remove code though the image carries Boot Guard manifests and nothing shows that they are not enforced.
+    pub accept_boot_guard: bool,
     /// Lower-case hex. Where there are any, only a result with one of these sha256 is staged.
     pub result_sha256: Vec<String>,
 }

@@ -100,6 +100,10 @@ fn an_image_is_tied_to_the_machine_or_skipped() {
         ("cannon-point-lp", "8086:a360", false),
         ("alder-point-s", "8086:7a68", true),
         ("alder-point-p", "8086:7ae8", false),
+        ("comet-lake-v", "8086:a3ba", true),
+        ("lynx-point", "8086:9cba", true),
+        ("ice-lake-lp", "8086:34e0", true),
+        ("tiger-point-lp", "8086:43e0", false),
         // Neither an id nor a family that nobody knows ties anything, and neither forbids.
         ("alder-point-s", "8086:ffff", true),
         ("a-family-to-come", "8086:7ae8", true),
@@ -115,36 +119,65 @@ fn an_image_is_tied_to_the_machine_or_skipped() {
 }
 
 #[test]
-fn boot_guard_forbids_code_removal_and_warns_where_it_is_not_seen() {
-    let with = |words: &[&str]| {
-        let mut case = Case::neutralizing(ALL).me11(CleanVerdict::Possible, SoftDisable::Possible);
+fn boot_guard_forbids_code_removal_where_it_is_seen_or_may_be() {
+    let with = |settings: &str, words: &[&str]| {
+        let methods = format!("{ALL}{settings}");
+        let mut case = Case::neutralizing(&methods).me11(CleanVerdict::Possible, SoftDisable::Possible);
+        case = case.firmware(|it| it.boot_guard = Some("a key\u{1b} manifest".to_owned()));
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         case.detection.facts.push(Fact::observed("intel.me.hfsts", words, "test"));
         case
     };
+    let accepted = ", accept_boot_guard = true";
     let five = ["0x00000000"; 5];
-    let sixth = |word| with(&[&five[..], &[word]].concat());
-    let enforced = sixth("0x000002c0");
-    expect(&enforced, STRAP, &["Boot Guard is enforced (HFSTS6 is 0x000002c0"]);
+    let sixth = |settings, word| with(settings, &[&five[..], &[word]].concat());
+    // What is seen is not the policy's to accept.
+    for settings in ["", accepted] {
+        let enforced = sixth(settings, "0x000002c0");
+        expect(&enforced, STRAP, &["Boot Guard is enforced (HFSTS6 is 0x000002c0"]);
+        // Nothing is to be removed any more, and a strap alone keeps Boot Guard working.
+        expect(&enforced.firmware(|it| it.clean = CleanVerdict::AlreadyClean), CLEAN, &[]);
+    }
     for open in ["0x100002c0", "0x000000c0", "0x00000200", "0x00000000"] {
-        expect(&sixth(open), CLEAN, &[]);
-        assert_eq!(sixth(open).plan().warnings, Vec::<String>::new(), "{open}");
+        expect(&sixth("", open), CLEAN, &[]);
     }
-    for unseen in [with(&five), sixth("?"), with(&[])] {
-        expect(&unseen, CLEAN, &[]);
-        assert!(unseen.plan().warnings[0].contains("whether Boot Guard is enforced is not known"));
+    for (unseen, why) in [
+        (with("", &five), "HFSTS6 could not be read"),
+        (sixth("", "?"), "HFSTS6 could not be read"),
+        (with("", &[]), "HFSTS6 could not be read"),
+        (
+            with("", &[])
+                .fact("intel.me.version", "9.5.1.1")
+                .firmware(|it| it.me_version = Some("9.5.1.1".into())),
+            "read on ME 11 only",
+        ),
+    ] {
+        expect(
+            &unseen,
+            STRAP,
+            &["carries a key\\u{1b} manifest", why, "`neutralize.accept_boot_guard = true` permits"],
+        );
+        expect(&unseen.firmware(|it| it.boot_guard = None), CLEAN, &[]);
     }
-    // Nothing is to be removed any more, and a strap alone usually keeps Boot Guard working.
-    expect(&enforced.clone().firmware(|it| it.clean = CleanVerdict::AlreadyClean), CLEAN, &[]);
-    let strap = Case::neutralizing("[\"soft-disable\"]").image(SoftDisable::Possible);
-    assert_eq!(strap.plan().warnings, Vec::<String>::new());
+    expect(&with(accepted, &five), CLEAN, &[]);
+    // There was no Boot Guard before Haswell.
+    let ivy = with("", &[])
+        .fact("intel.me.version", "8.1.0.1")
+        .firmware(|it| it.me_version = Some("8.1.0.1".into()));
+    expect(&ivy, CLEAN, &[]);
 }
 
 #[test]
 fn warnings_about_the_image_reach_the_plan() {
     let case = Case::neutralizing(ALL).image(SoftDisable::Possible);
-    let case = case.firmware(|it| it.warnings = vec!["S0ix\u{1b} breaks".to_owned()]);
-    assert_eq!(case.plan().warnings, ["S0ix\\u{1b} breaks"]);
+    let case = case.firmware(|it| {
+        it.warnings = vec!["S0ix\u{1b} breaks".to_owned()];
+        it.clean_warnings = vec!["no boot".to_owned()];
+    });
+    assert_eq!(case.plan().warnings, ["S0ix\\u{1b} breaks"], "nothing is removed");
+    let cleaned = Case::neutralizing(ALL).me11(CleanVerdict::Possible, SoftDisable::Possible);
+    let cleaned = cleaned.firmware(|it| it.clean_warnings = vec!["no boot".to_owned()]);
+    assert_eq!(cleaned.plan().warnings, ["no boot"]);
     let skipped = case.fact("intel.me.version", "11.0.0.1");
     assert_eq!(skipped.plan().warnings, Vec::<String>::new(), "nothing of the image is staged");
 }
@@ -158,6 +191,8 @@ fn what_policy_says_to_keep_is_kept() {
             Case::neutralizing(&format!("{ALL}{keep}")).me11(CleanVerdict::Possible, SoftDisable::Possible);
         let StepKind::Stage { keep, .. } = &case.plan().steps[0].what else { panic!() };
         assert_eq!(keep, kept);
+        let warned = case.plan().warnings.iter().any(|it| it.contains("`neutralize.keep` leaves out MFS"));
+        assert_eq!(warned, kept.is_empty());
     }
 }
 

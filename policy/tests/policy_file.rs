@@ -165,7 +165,7 @@ formats = ["html"]
         ]
     );
     assert_eq!(policy.rules[0].settings[0].line, 13);
-    assert_eq!(policy.rules[1].neutralize.methods.len(), 4);
+    assert_eq!(policy.rules[1].methods.len(), 4);
     assert_eq!(policy.rules[1].class(), Class::Circumstance);
     assert_eq!(policy.formats, [Format::Html]);
     assert!(policy.recipients[1].label().starts_with("safe (break-glass) sha256:"));
@@ -381,13 +381,14 @@ fn how_to_neutralize_is_read_and_what_has_no_effect_is_a_warning() {
     };
     let (one, other) = ("0f".repeat(32), "A1".repeat(32));
     let (policy, found) = rule(&format!(
-        "methods = [\"clean+soft-disable\", \"report-only\"], read_flash = true, keep = [\"MFS\"], \
+        "methods = [\"clean+soft-disable\", \"report-only\"], read_flash = true, keep = [\"MFS\"], accept_boot_guard = true, \
          result_sha256 = [\"{one}\", \"{other}\"]"
     ));
     assert_eq!(found, []);
-    let neutralize = &policy.unwrap().rules[0].neutralize;
-    assert_eq!(neutralize.methods, [Method::CleanAndSoftDisable, Method::ReportOnly]);
-    assert!(neutralize.read_flash);
+    let rule_a = &policy.unwrap().rules[0];
+    assert_eq!(rule_a.methods, [Method::CleanAndSoftDisable, Method::ReportOnly]);
+    let neutralize = &rule_a.neutralize;
+    assert!(neutralize.read_flash && neutralize.accept_boot_guard);
     assert_eq!(neutralize.keep.as_deref(), Some(&["MFS".to_owned()][..]));
     assert_eq!(neutralize.result_sha256, [one.clone(), other.to_lowercase()]);
     let (policy, found) = rule(&format!("methods = [\"soft-disable\"], result_sha256 = \"{one}\""));
@@ -400,6 +401,7 @@ fn how_to_neutralize_is_read_and_what_has_no_effect_is_a_warning() {
         (format!("methods = [\"report-only\"], result_sha256 = \"{one}\""), "result_sha256"),
         ("methods = [\"lockdown\", \"report-only\"], read_flash = true".to_owned(), "read_flash"),
         ("methods = [\"soft-disable\"], keep = [\"MFS\"]".to_owned(), "keep"),
+        ("methods = [\"soft-disable\"], accept_boot_guard = true".to_owned(), "accept_boot_guard"),
     ] {
         let (policy, found) = rule(&table);
         assert!(policy.is_some(), "{table}");

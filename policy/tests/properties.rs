@@ -149,7 +149,9 @@ fn context() -> impl Strategy<Value = Context> {
             soft_disable,
             clean,
             keep: vec!["MFS".to_owned()],
-            warnings: vec![warning],
+            boot_guard: Some(warning.clone()).filter(|_| source == ImageSource::Given),
+            warnings: vec![warning.clone()],
+            clean_warnings: vec![warning],
         },
     );
     let roots = vec![RootKind::Live, RootKind::Capture, RootKind::Simulated];

@@ -9,7 +9,7 @@ use crate::diagnostic::Findings;
 use crate::file::{NeutralizeTable, Texts};
 use crate::policy::{Method, Neutralize};
 
-pub(super) fn check(table: NeutralizeTable, findings: &mut Findings<'_>) -> Neutralize {
+pub(super) fn check(table: NeutralizeTable, findings: &mut Findings<'_>) -> (Vec<Method>, Neutralize) {
     let methods: Vec<Method> = table
         .methods
         .map(|methods| methods.into_inner().into_iter().map(Spanned::into_inner).collect())
@@ -28,19 +28,24 @@ pub(super) fn check(table: NeutralizeTable, findings: &mut Findings<'_>) -> Neut
     if let Some(pins) = &table.result_sha256 {
         idle("result_sha256", pins.span(), images, NO_IMAGE);
     }
+    let cleans = methods.contains(&Method::CleanAndSoftDisable);
     if let Some(keep) = &table.keep {
-        let cleans = methods.contains(&Method::CleanAndSoftDisable);
-        idle("keep", keep.span(), cleans, "no method here removes code");
+        idle("keep", keep.span(), cleans, NO_REMOVAL);
     }
-    Neutralize {
-        methods,
+    if let Some(flag) = table.accept_boot_guard.as_ref().filter(|flag| *flag.get_ref()) {
+        idle("accept_boot_guard", flag.span(), cleans, NO_REMOVAL);
+    }
+    let neutralize = Neutralize {
+        accept_boot_guard: table.accept_boot_guard.is_some_and(Spanned::into_inner),
         read_flash: table.read_flash.is_some_and(Spanned::into_inner),
         keep: table.keep.map(|keep| partitions(&keep, findings)),
         result_sha256: table.result_sha256.map(|pins| hashes(&pins, findings)).unwrap_or_default(),
-    }
+    };
+    (methods, neutralize)
 }
 
 const NO_IMAGE: &str = "no method here makes an image";
+const NO_REMOVAL: &str = "no method here removes code";
 
 /// Names of at most four characters, as partition tables hold them. An empty list is a decision: keep none.
 fn partitions(texts: &Texts, findings: &mut Findings<'_>) -> Vec<String> {

@@ -20,10 +20,10 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
         return;
     }
     let mut skipped: Vec<String> = Vec::new();
-    for method in &rule.neutralize.methods {
+    for method in &rule.methods {
         match judge(*method, rule, case) {
             Judgment::Applies(firmware) => {
-                draft.warnings.extend(warnings(*method, firmware, case));
+                draft.warnings.extend(warnings(*method, rule, firmware));
                 draft.steps.push(stage(*method, rule, firmware, skipped, case));
                 return;
             }
@@ -82,16 +82,21 @@ fn stage(method: Method, rule: &Rule, firmware: &Firmware, skipped: Vec<String>,
 }
 
 /// What a person should know before the staged image is flashed.
-fn warnings(method: Method, firmware: &Firmware, case: &Case<'_>) -> Vec<String> {
-    let boot_guard = judge::boot_guard(case);
-    let unseen = match (method, boot_guard) {
-        (Method::CleanAndSoftDisable, Err(why)) => Some(format!(
-            "whether Boot Guard is enforced is not known ({why}): where it is, a machine without ME code switches \
-             itself off at once, so have a programmer and original.bin at hand"
-        )),
-        _ => None,
-    };
-    firmware.warnings.iter().map(|warning| shown(warning)).chain(unseen).collect()
+fn warnings(method: Method, rule: &Rule, firmware: &Firmware) -> Vec<String> {
+    let mut warnings: Vec<String> = firmware.warnings.iter().map(|warning| shown(warning)).collect();
+    if method == Method::CleanAndSoftDisable {
+        warnings.extend(firmware.clean_warnings.iter().map(|warning| shown(warning)));
+        let kept = |name: &&String| rule.neutralize.keep.as_ref().is_some_and(|keep| !keep.contains(name));
+        let dropped: Vec<&str> = firmware.keep.iter().filter(kept).map(String::as_str).collect();
+        if !dropped.is_empty() {
+            warnings.push(format!(
+                "`neutralize.keep` leaves out {}, without which machines of this generation have lost disks, network \
+                 adapters or slots",
+                dropped.join(", ")
+            ));
+        }
+    }
+    warnings
 }
 
 fn read_flash(method: Method, skipped: &[String], case: &Case<'_>) -> Step {

@@ -96,7 +96,9 @@ impl Case {
             soft_disable,
             clean: CleanVerdict::Refused("nothing was looked at".to_owned()),
             keep: Vec::new(),
+            boot_guard: None,
             warnings: Vec::new(),
+            clean_warnings: Vec::new(),
         });
         self
     }

@@ -36,7 +36,7 @@ pub(super) fn judge<'a>(method: Method, rule: &Rule, case: &Case<'a>) -> Judgmen
         };
     };
     let verdict = is_of_this_machine(firmware, case).and_then(|()| match method {
-        Method::CleanAndSoftDisable => clean(firmware, case),
+        Method::CleanAndSoftDisable => clean(firmware, rule, case),
         _ => soft_disable(firmware),
     });
     match verdict {
@@ -53,7 +53,7 @@ fn soft_disable(firmware: &Firmware) -> Result<(), String> {
 }
 
 /// The method promises both halves: code that is gone and a strap that is set.
-fn clean(firmware: &Firmware, case: &Case<'_>) -> Result<(), String> {
+fn clean(firmware: &Firmware, rule: &Rule, case: &Case<'_>) -> Result<(), String> {
     let major = firmware.me_version.as_deref().and_then(version).map(|([major, ..], _)| major);
     if let Some(major) = major.filter(|major| *major >= FIRST_IFWI) {
         return Err(format!(
@@ -61,14 +61,7 @@ fn clean(firmware: &Firmware, case: &Case<'_>) -> Result<(), String> {
         ));
     }
     match &firmware.clean {
-        CleanVerdict::Possible => {
-            if let Ok(Some(evidence)) = boot_guard(case) {
-                return Err(format!(
-                    "Boot Guard is enforced ({evidence}), and a machine that it finds without ME code switches \
-                     itself off at once"
-                ));
-            }
-        }
+        CleanVerdict::Possible => boot_guard_permits(firmware, rule, case)?,
         CleanVerdict::AlreadyClean => {}
         CleanVerdict::Refused(why) => return Err(shown(why)),
     }
@@ -79,12 +72,29 @@ fn clean(firmware: &Firmware, case: &Case<'_>) -> Result<(), String> {
 /// Code lies in boot partitions from here on (reference/me.md 3).
 const FIRST_IFWI: u64 = 12;
 
+/// A machine that finds ME code missing under enforced Boot Guard switches itself off at once (reference/me.md 3). No key
+/// permits what is seen to be enforced; what nobody can see is the org's to accept.
+fn boot_guard_permits(firmware: &Firmware, rule: &Rule, case: &Case<'_>) -> Result<(), String> {
+    match (boot_guard(case), &firmware.boot_guard) {
+        (Ok(Some(evidence)), _) => Err(format!(
+            "Boot Guard is enforced ({evidence}), and a machine that it finds without ME code switches itself off at once"
+        )),
+        (Err(why), Some(manifests)) if !rule.neutralize.accept_boot_guard => Err(format!(
+            "the image carries {}, and nothing shows whether they are enforced ({why}): where they are, a machine \
+             without ME code switches itself off at once; `neutralize.accept_boot_guard = true` permits code removal \
+             where you know that they are not",
+            shown(manifests)
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// What shows that Boot Guard is enforced, or none where it is not. HFSTS6 of CSME 11: bit 9 verified boot, bits 7:6 what
 /// happens on an error, bit 28 disabled (reference/me.md 4.1). Before Haswell there is no Boot Guard (3).
 ///
 /// # Errors
 /// Why nobody knows.
-pub(super) fn boot_guard(case: &Case<'_>) -> Result<Option<String>, String> {
+fn boot_guard(case: &Case<'_>) -> Result<Option<String>, String> {
     let running = case.detection.known("intel.me.version").and_then(version).map(|([major, ..], _)| major);
     match running {
         Some(6..=8) => return Ok(None),

@@ -14,32 +14,33 @@ pub(super) fn is_known(family: &str) -> bool {
     TABLE.iter().any(|(_, families)| families.contains(&family))
 }
 
-const TABLE: [(&[u16], &[&str]); 27] = [
+const TABLE: [(&[u16], &[&str]); 26] = [
+    (&[0x2974, 0x2984, 0x2994, 0x29a4, 0x2a04, 0x2a14], &["ich8"]),
+    // The functions are the memory controller hub's, which was sold with either.
+    (&[0x29b4, 0x29c4, 0x29d4, 0x29e4, 0x29f4, 0x28b4, 0x28c4, 0x28d4, 0x28e4, 0x28f4], &["ich9", "ich10"]),
+    (&[0x2a44, 0x2a54, 0x2a64, 0x2a74, 0x2e04, 0x2e14, 0x2e24, 0x2e34], &["ich9", "ich10"]),
     (&[0x3b64, 0x3b65], &["ibex-peak"]),
-    (&[0x1c3a, 0x1d3a], &["cougar-point"]),
-    (&[0x1e3a, 0x1cba, 0x1dba], &["cougar-point"]),
-    (&[0x8c3a, 0x8cba, 0x8d3a, 0x9c3a], &["lynx-point"]),
-    (&[0x9cba, 0x9cbb], &["lynx-point", "wildcat-point-lp"]),
+    (&[0x1c3a, 0x1e3a, 0x1cba, 0x1dba], &["cougar-point"]),
+    (&[0x8c3a, 0x8cba, 0x9c3a, 0x9cba, 0x9cbb], &["lynx-point"]),
+    (&[0x0f18, 0x2298], &["bay-trail"]),
     (&[0x9d3a, 0x9d3b, 0x9d3e], &["sunrise-point-lp"]),
-    (&[0xa13a, 0xa13b], &["sunrise-point-h"]),
-    (&[0xa2ba, 0xa2bb, 0xa2be, 0xa3ba], &["sunrise-point-h"]),
+    (&[0xa13a, 0xa13b, 0xa2ba, 0xa2bb, 0xa2be], &["sunrise-point-h"]),
+    // Only the ME image tells these from the 200 series.
+    (&[0xa3ba], &["comet-lake-v", "sunrise-point-h"]),
     (&[0xa1ba], &["lewisburg"]),
     (&[0x19e5], &["denverton"]),
-    (&[0x5a9a, 0x1a9a], &["apollo-lake"]),
+    (&[0x5a9a], &["apollo-lake"]),
     (&[0x319a], &["gemini-lake"]),
     (&[0x9de0, 0x9de4, 0x02e0, 0x02e4], &["cannon-point-lp"]),
     (&[0xa360, 0xa364, 0x06e0, 0x06e4], &["cannon-point-h"]),
-    (&[0x34e0, 0x38e0], &["ice-point-lp"]),
+    (&[0x34e0], &["ice-lake-lp"]),
     (&[0x4de0], &["jasper-lake"]),
     (&[0x4b70, 0x4b75], &["elkhart-lake"]),
     (&[0xa0e0], &["tiger-point-lp"]),
     (&[0x43e0], &["tiger-point-h"]),
-    (&[0x51e0, 0x7a60], &["alder-point-p"]),
+    (&[0x51e0], &["alder-point-p"]),
     (&[0x54e0], &["alder-point-n"]),
     (&[0x7ae8, 0x7a68], &["alder-point-s"]),
     (&[0x1be0], &["emmitsburg"]),
     (&[0x7e70], &["meteor-lake"]),
-    (&[0x7f68, 0x7770], &["arrow-lake"]),
-    (&[0xa870], &["lunar-lake"]),
-    (&[0xe370, 0xe470], &["panther-lake"]),
 ];
