@@ -21,6 +21,8 @@ mod stage;
 pub struct Run<'a> {
     pub machine: &'a Machine,
     pub policy: &'a Policy,
+    /// Id of the rule that applies; none where the defaults do.
+    pub rule: Option<&'a str>,
     pub detection: &'a Detection,
     pub history: &'a History,
     pub store: &'a DirStore,
@@ -50,7 +52,9 @@ async fn carry_out_step(run: &mut Run<'_>, step: &Step) -> Outcome {
         StepKind::AmtSetupCcm => ccm::set_up(run, step).await,
         StepKind::AmtUndo { generation } => ours::undo(run, step, *generation).await,
         StepKind::AmtConfirm { realm, last_proof } => ours::confirm(run, step, realm, last_proof).await,
-        StepKind::StageSoftDisable => stage::soft_disable(run, step),
+        // The caller reads the chip and decides anew before anything is carried out.
+        StepKind::ReadFlash => failed(step, Exit::Internal, "flash-not-read", "the flash chip was not read"),
+        StepKind::Stage { method, keep, skipped } => stage::stage(run, step, *method, keep, skipped),
         StepKind::MeSoftDisabled => stage::already(run, step),
         StepKind::ReportOnly { because } if because.is_empty() => {
             failed(step, Exit::Impossible, "report-only", "nothing was staged: policy asks for a report only")

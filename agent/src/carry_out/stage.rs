@@ -1,13 +1,21 @@
 //! Staging a neutralized image. Nothing is flashed: the verdict is `staged`, never more.
 
-use oob_policy::{Exit, Outcome, Status, Step};
+use oob_policy::{Exit, ImageSource, Method, Outcome, Status, Step};
 use serde_json::json;
 
 use super::{Run, failed, outcome, with_evidence};
-use crate::firmware::lay_out;
+use crate::error::chain_of;
+use crate::firmware::{Image, Staging, lay_out, sha256_hex};
 use crate::state::{Kind, StateError, Written};
 
-pub(super) fn soft_disable(run: &mut Run<'_>, step: &Step) -> Outcome {
+/// Stages a copy of the image changed by `method`; `skipped` is why no method before it was taken.
+pub(super) fn stage(
+    run: &mut Run<'_>,
+    step: &Step,
+    method: Method,
+    keep: &[String],
+    skipped: &[String],
+) -> Outcome {
     let Some(image) = run.image else {
         return failed(
             step,
@@ -16,34 +24,46 @@ pub(super) fn soft_disable(run: &mut Run<'_>, step: &Step) -> Outcome {
             "no image was given; name one with --firmware-image",
         );
     };
-    run.progress.begin("firmware: setting the soft-disable strap in a copy of the image");
-    let changed = oob_mecheck::inspect(&image.bytes)
-        .map_err(oob_mecheck::Refusal::from)
-        .and_then(|inspection| Ok((oob_mecheck::set_soft_disable(&image.bytes)?, inspection)));
-    let (neutralized, inspection) = match changed {
-        Ok(changed) => changed,
-        Err(refusal) => {
-            run.progress.end("refused");
-            return failed(
-                step,
-                Exit::DeviceFailed,
-                "image-refused",
-                format!("{refusal}; no file was written"),
-            );
-        }
+    run.progress.begin(&format!("firmware: changing a copy of the image, by `{}`", method.word()));
+    let mut ended = changed(run, step, image, method, keep).unwrap_or_else(|refused| refused);
+    run.progress.end(match ended.status {
+        Status::Done => "staged",
+        Status::AlreadySo => "so already",
+        _ => "refused",
+    });
+    // What policy would rather have had is said wherever the outcome is read alone.
+    if !skipped.is_empty() {
+        ended.text.push_str(&format!(". Before `{}`: {}", method.word(), skipped.join("; ")));
+        ended.evidence.insert("skipped".to_owned(), skipped.to_vec().into());
+    }
+    let source = match image.facts.source {
+        ImageSource::Given => "--firmware-image",
+        ImageSource::Chip => "this machine's flash chip, read twice",
     };
-    if neutralized.changes.is_empty() {
-        run.progress.end("set already");
+    with_evidence(ended, [("method", method.word().into()), ("image", source.into())])
+}
+
+/// What the method makes of the image, checked against policy's pins before anything is written.
+fn changed(
+    run: &mut Run<'_>,
+    step: &Step,
+    image: &Image,
+    method: Method,
+    keep: &[String],
+) -> Result<Outcome, Outcome> {
+    let (done, inspection) = neutralize(&image.bytes, method, keep).map_err(|refusal| {
+        failed(step, Exit::DeviceFailed, "image-refused", format!("{refusal}; no file was written"))
+    })?;
+    check_pins(run, &sha256_hex(&done.image))
+        .map_err(|text| failed(step, Exit::Impossible, "result-not-pinned", text))?;
+    if done.changes.is_empty() {
         let text = format!(
-            "the image's soft-disable strap is set already, so nothing was staged; if this is what the flash holds, \
+            "there is nothing left to change in the image, so nothing was staged; if this is what the flash holds, \
              power-cycle and look again ({})",
             me_state(run)
         );
-        return Outcome {
-            exit: Exit::Pending,
-            cause: Some("strap-set".into()),
-            ..outcome(step, Status::AlreadySo, text)
-        };
+        let set = outcome(step, Status::AlreadySo, text);
+        return Ok(Outcome { exit: Exit::Pending, cause: Some("strap-set".into()), ..set });
     }
     let machine = json!({
         "device_id": run.chain.run().device_id,
@@ -51,33 +71,24 @@ pub(super) fn soft_disable(run: &mut Run<'_>, step: &Step) -> Outcome {
         "me_state": run.detection.text("intel.me.state"),
         "heci": run.detection.text("intel.me.pci"),
     });
-    let staging = lay_out(&image.bytes, &inspection, &neutralized, &run.policy.sha256, &machine);
-    let written = write(run, &staging);
-    run.progress.end(if written.is_ok() { "done" } else { "failed" });
-    let (directory, fresh) = match written {
-        Ok(written) => written,
-        Err(error) => {
-            return failed(
-                step,
-                Exit::EscrowNotDurable,
-                "staging-not-written",
-                format!("staging the image: {error}"),
-            );
-        }
+    let staging = lay_out(&image.bytes, &inspection, &done, &run.policy.sha256, &machine);
+    let (directory, fresh) = write(run, &staging, method).map_err(|error| {
+        let text = format!("staging the image: {}", chain_of(&error));
+        failed(step, Exit::EscrowNotDurable, "staging-not-written", text)
+    })?;
+    let what = match method {
+        Method::CleanAndSoftDisable => "an image without ME code and with its soft-disable strap set",
+        _ => "a soft-disabled image",
     };
     let text = format!(
-        "a soft-disabled image is staged in {directory}; flash it with flash.sh there, power-cycle, and look again. \
-         Nothing was flashed ({})",
+        "{what} is staged in {directory}; flash it with flash.sh there, power-cycle, and look again. Nothing was \
+         flashed ({})",
         me_state(run)
     );
     let status = if fresh { Status::Done } else { Status::AlreadySo };
-    let done = Outcome {
-        exit: Exit::Pending,
-        cause: Some("staged".into()),
-        changed: fresh,
-        ..outcome(step, status, text)
-    };
-    with_evidence(
+    let done = outcome(step, status, text);
+    let done = Outcome { exit: Exit::Pending, cause: Some("staged".into()), changed: fresh, ..done };
+    Ok(with_evidence(
         done,
         [
             ("staging", directory.into()),
@@ -85,7 +96,21 @@ pub(super) fn soft_disable(run: &mut Run<'_>, step: &Step) -> Outcome {
             ("result_sha256", staging.result_sha256.as_str().into()),
             ("verdict", "staged".into()),
         ],
-    )
+    ))
+}
+
+/// An org that pins results has seen the one it wants. Any other is not staged, whatever made it.
+fn check_pins(run: &Run<'_>, sha256: &str) -> Result<(), String> {
+    let rule = run.rule.and_then(|id| run.policy.rules.iter().find(|rule| rule.id == id));
+    let pins = rule.map_or(&[][..], |rule| &rule.neutralize.result_sha256);
+    if pins.is_empty() || pins.iter().any(|pin| pin == sha256) {
+        return Ok(());
+    }
+    Err(format!(
+        "the result has sha256 {sha256}, which is none of the {} that `neutralize.result_sha256` pins: no file was \
+         written; look at the image, then pin its result or remove the key",
+        pins.len()
+    ))
 }
 
 /// Nothing to stage: what policy asks for is what the machine shows.
@@ -101,7 +126,7 @@ fn me_state(run: &Run<'_>) -> String {
 
 /// The directory of the staged files, and whether any of them is new. The image lies in the part of the store that
 /// never leaves the machine: a dump holds serial numbers and keys (reference/org-state.md 4.3).
-fn write(run: &mut Run<'_>, staging: &crate::firmware::Staging) -> Result<(String, bool), StateError> {
+fn write(run: &mut Run<'_>, staging: &Staging, method: Method) -> Result<(String, bool), StateError> {
     let device_id = run.chain.run().device_id.clone();
     let name = staging.result_sha256.get(..16).unwrap_or_default();
     let mut fresh = false;
@@ -114,9 +139,18 @@ fn write(run: &mut Run<'_>, staging: &crate::firmware::Staging) -> Result<(Strin
     if !known {
         let body = json!({
             "original_sha256": staging.original_sha256, "result_sha256": staging.result_sha256,
-            "method": "soft-disable", "verdict": "staged",
+            "method": method.word(), "verdict": "staged",
         });
         run.chain.record(run.store, Kind::Staged, body)?;
     }
     Ok((run.store.staged_dir(&device_id, name)?.display().to_string(), fresh || !known))
+}
+
+fn neutralize(
+    image: &[u8],
+    _method: Method,
+    _keep: &[String],
+) -> Result<(oob_mecheck::Neutralized, oob_mecheck::Inspection), oob_mecheck::Refusal> {
+    let inspection = oob_mecheck::inspect(image)?;
+    Ok((oob_mecheck::set_soft_disable(image)?, inspection))
 }

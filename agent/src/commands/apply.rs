@@ -10,6 +10,7 @@ use oob_policy::{
     Assessment, Context, Detection, Exit, Format, History, Outcome, Plan, Policy, PolicyTrust, Report,
     RootKind, StepKind, assess, decide, refusal_outcomes,
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -48,13 +49,27 @@ pub(super) async fn plan(arguments: &Apply) -> Result<Exit, Stop> {
         }
         None => History::default(),
     };
-    let plan = decide(&inputs.policy, &inputs.detection, &history, &inputs.context);
-    if arguments.json { print_json(&plan) } else { print(&report::plan_text(&plan)) }?;
+    let plan = inputs.decide(&history);
+    if arguments.json { print_json(&PrintedPlan::of(&plan)) } else { print(&report::plan_text(&plan)) }?;
     Ok(Exit::worst(plan.steps.iter().map(|step| match &step.what {
         StepKind::Refuse { exit, .. } => *exit,
         StepKind::ReportOnly { .. } => Exit::Impossible,
         _ => Exit::Satisfied,
     })))
+}
+
+/// `plan --json`.
+#[derive(Serialize)]
+struct PrintedPlan<'a> {
+    schema: &'static str,
+    #[serde(flatten)]
+    plan: &'a Plan,
+}
+
+impl<'a> PrintedPlan<'a> {
+    fn of(plan: &'a Plan) -> Self {
+        Self { schema: "oob-plan/1", plan }
+    }
 }
 
 /// What decisions are made from besides the store.
@@ -64,6 +79,28 @@ struct Inputs {
     detection: Detection,
     image: Option<Image>,
     context: Context,
+}
+
+impl Inputs {
+    fn decide(&self, history: &History) -> Plan {
+        decide(&self.policy, &self.detection, history, &self.context)
+    }
+
+    /// The chip takes the place of the image that was not given. What comes of it is for the next decision.
+    async fn read_flash(&mut self, readings: &Path, progress: &mut Progress) {
+        progress.begin("firmware: reading the flash chip twice with flashrom");
+        match Image::from_chip(&self.machine, readings).await {
+            Ok(image) => {
+                progress.end("done");
+                self.context.firmware = Some(image.facts.clone());
+                self.image = Some(image);
+            }
+            Err(why) => {
+                progress.end("failed");
+                self.context.flash_unread = Some(why);
+            }
+        }
+    }
 }
 
 async fn gather(arguments: &Apply) -> Result<Inputs, Stop> {
@@ -85,6 +122,7 @@ async fn gather(arguments: &Apply) -> Result<Inputs, Stop> {
         weak_id: detection.device_id.is_none(),
         escrow_not_durable: not_durable(&arguments.out, live, &policy),
         firmware: image.as_ref().map(|image| image.facts.clone()),
+        flash_unread: None,
     };
     Ok(Inputs { policy, machine, detection, image, context })
 }
@@ -119,7 +157,7 @@ fn not_durable(out: &Path, live: bool, policy: &Policy) -> Option<String> {
 }
 
 pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
-    let inputs = match gather(arguments).await {
+    let mut inputs = match gather(arguments).await {
         // Where both apply, a directory that cannot be written comes before an image that cannot be read.
         Err(stop) if stop.exit == Exit::DeviceFailed => {
             DirStore::at(&arguments.out).prepare().map_err(|error| unwritable(&error))?;
@@ -127,7 +165,6 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
         }
         gathered => gathered?,
     };
-    let Inputs { policy, machine, detection, image, context } = &inputs;
     let signer = match &arguments.signing_key {
         Some(file) => Signer::from_file(file),
         None => Signer::ephemeral(),
@@ -136,26 +173,33 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
 
     let store = DirStore::at(&arguments.out);
     // A refused policy touches nothing, so it is judged before anything is created.
-    let early = decide(policy, detection, &History::default(), context);
+    let early = inputs.decide(&History::default());
     if let Some(stop) = policy_refusal(&early) {
         return Err(stop);
     }
     store.prepare().map_err(|error| unwritable(&error))?;
-    let device_id = match &detection.device_id {
+    let device_id = match &inputs.detection.device_id {
         Some(id) => id.clone(),
-        None => weak_id(machine, &store.weak_seed().map_err(|error| unwritable(&error))?),
+        None => weak_id(&inputs.machine, &store.weak_seed().map_err(|error| unwritable(&error))?),
     };
-    store.check_root(&device_id, machine.kind()).map_err(|error| unwritable(&error))?;
+    store.check_root(&device_id, inputs.machine.kind()).map_err(|error| unwritable(&error))?;
     let lock = store.lock(&device_id).map_err(|error| unwritable(&error))?;
     let mut journal = Journal::open(&store, &lock).map_err(|error| unwritable(&error))?;
     let history = fold(&store.stored(&device_id).map_err(|error| unwritable(&error))?, journal.entries());
     // A run that died between its proof and the journal's last line left nothing undone.
     journal.close_proven(&history).map_err(|error| unwritable(&error))?;
 
-    let plan = decide(policy, detection, &history, context);
+    let mut plan = inputs.decide(&history);
     if let Some(stop) = policy_refusal(&plan) {
         return Err(stop);
     }
+    let mut progress = Progress::new(steps_shown(&plan));
+    if plan.wants_flash() {
+        let readings = store.readings_dir(&device_id).map_err(|error| unwritable(&error))?;
+        inputs.read_flash(&readings, &mut progress).await;
+        plan = inputs.decide(&history);
+    }
+    let Inputs { policy, machine, detection, image, .. } = &inputs;
     let run_id = new_run_id().map_err(|error| Stop::internal(chain_of(&error)))?;
     let mut chain = Chain::resume(
         crate::state::Run {
@@ -180,6 +224,7 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
         let mut run = Run {
             machine,
             policy,
+            rule: plan.rule.as_deref(),
             detection,
             history: &history,
             store: &store,
@@ -187,7 +232,7 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
             journal: &mut journal,
             image: image.as_ref(),
             aliases: aliases(machine),
-            progress: Progress::new(steps_shown(&plan)),
+            progress,
         };
         carry_out(&mut run, &plan).await
     };
@@ -312,7 +357,9 @@ fn policy_refusal(plan: &Plan) -> Option<Stop> {
 fn steps_shown(plan: &Plan) -> usize {
     let lines = |what: &StepKind| match what {
         StepKind::AmtSetupCcm => 6,
-        StepKind::AmtUndo { .. } | StepKind::AmtConfirm { .. } | StepKind::StageSoftDisable => 1,
+        // Reading is followed by the staging of what was read.
+        StepKind::ReadFlash => 2,
+        StepKind::AmtUndo { .. } | StepKind::AmtConfirm { .. } | StepKind::Stage { .. } => 1,
         StepKind::Record
         | StepKind::MeSoftDisabled
         | StepKind::Refuse { .. }

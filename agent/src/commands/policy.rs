@@ -58,6 +58,7 @@ pub(super) async fn explain(arguments: &Explain) -> Result<Exit, Stop> {
         weak_id: detection.device_id.is_none(),
         escrow_not_durable: None,
         firmware: None,
+        flash_unread: None,
     };
     let explanation = explain_policy(&policy, &detection, &context);
     if arguments.json {

@@ -4,17 +4,17 @@ mod staging;
 
 pub use staging::{Staging, lay_out};
 
-use std::io::Read;
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use oob_mecheck::{Inspection, PchFamily, SoftDisable};
-use oob_policy::Firmware;
+use oob_mecheck::{Generation, Inspection, PchFamily, SoftDisable};
+use oob_policy::{Firmware, ImageSource};
 
 use crate::files::open_regular;
+use crate::machine::{FlashChip, LARGEST_FLASH, Machine};
 use sha2::{Digest, Sha256};
-
-/// The largest SPI flash in sight is 64 MiB; two of them make a dump of 128 MiB.
-const LARGEST: u64 = 128 << 20;
 
 /// An image that was read, and what it turned out to be.
 pub struct Image {
@@ -23,6 +23,8 @@ pub struct Image {
 }
 
 impl Image {
+    /// The image in a file that the operator named.
+    ///
     /// # Errors
     /// A sentence for people where the file cannot be read, is too large, or is no flash image.
     pub fn read(path: &Path) -> Result<Self, String> {
@@ -30,23 +32,66 @@ impl Image {
         let mut file =
             open_regular(path).map_err(|error| format!("opening firmware image {shown}: {error}"))?;
         let mut bytes = Vec::new();
-        let limited = Read::by_ref(&mut file).take(LARGEST + 1).read_to_end(&mut bytes);
+        let limited = Read::by_ref(&mut file).take(LARGEST_FLASH + 1).read_to_end(&mut bytes);
         limited.map_err(|error| format!("reading firmware image {shown}: {error}"))?;
-        if bytes.len() as u64 > LARGEST {
+        if bytes.len() as u64 > LARGEST_FLASH {
             return Err(format!(
-                "reading firmware image {shown}: larger than {LARGEST} bytes, so no flash dump"
+                "reading firmware image {shown}: larger than {LARGEST_FLASH} bytes, so no flash dump"
             ));
         }
         let inspection =
             oob_mecheck::inspect(&bytes).map_err(|error| format!("firmware image {shown}: {error}"))?;
-        let facts = describe(&bytes, &inspection);
+        let facts = describe(&bytes, &inspection, ImageSource::Given);
+        Ok(Self { bytes, facts })
+    }
+
+    /// What this machine's own chip holds. `directory` is used for the readings, made anew before and removed
+    /// afterwards: of a dump only what is staged is kept.
+    ///
+    /// # Errors
+    /// A sentence for people where the chip cannot be read, by the evidence at hand, or holds no flash image.
+    pub async fn from_chip(machine: &Machine, directory: &Path) -> Result<Self, String> {
+        let scratch = Scratch::make(directory)
+            .map_err(|error| format!("making {} for the readings: {error}", directory.display()))?;
+        let FlashChip { bytes, notes } = machine.read_flash(scratch.0).await?;
+        let inspection = oob_mecheck::inspect(&bytes)
+            .map_err(|error| format!("what the chip holds is no flash image: {error}"))?;
+        let mut facts = describe(&bytes, &inspection, ImageSource::Chip);
+        facts.warnings.extend(notes);
         Ok(Self { bytes, facts })
     }
 }
 
-fn describe(bytes: &[u8], inspection: &Inspection) -> Firmware {
+/// A directory that nobody else may read and that does not outlive the reading.
+struct Scratch<'a>(&'a Path);
+
+impl<'a> Scratch<'a> {
+    fn make(directory: &'a Path) -> io::Result<Self> {
+        // A run that was killed may have left one.
+        match fs::remove_dir_all(directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        DirBuilder::new().mode(0o700).create(directory)?;
+        Ok(Self(directory))
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(self.0) {
+            crate::log::problem(&format!(
+                "removing the readings in {}: {error}; remove them",
+                self.0.display()
+            ));
+        }
+    }
+}
+
+fn describe(bytes: &[u8], inspection: &Inspection, source: ImageSource) -> Firmware {
     let me = inspection.me.as_ref().ok();
     Firmware {
+        source,
         sha256: sha256_hex(bytes),
         size: bytes.len() as u64,
         me_version: me.map(|me| me.version.to_string()),
@@ -60,6 +105,19 @@ fn describe(bytes: &[u8], inspection: &Inspection) -> Firmware {
             SoftDisable::AlreadySet { .. } => oob_policy::SoftDisable::AlreadySet,
             SoftDisable::Refused(why) => oob_policy::SoftDisable::Refused(why.clone()),
         },
+        clean: oob_policy::CleanVerdict::Refused("this build removes no code yet".to_owned()),
+        keep: me.map(|me| kept_by_default(me.generation)).unwrap_or_default(),
+        boot_guard: None,
+        warnings: Vec::new(),
+        clean_warnings: Vec::new(),
+    }
+}
+
+/// Without MFS, machines of ME 11 have lost NVMe drives, network adapters and PCIe ports (reference/me.md 7, item 7).
+pub(crate) fn kept_by_default(generation: Generation) -> Vec<String> {
+    match generation {
+        Generation::Three => vec!["MFS".to_owned()],
+        Generation::One | Generation::Two | Generation::Ifwi => Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@
 mod clock;
 mod cpu;
 mod dmi;
+mod flash;
 mod host;
 mod mei;
 mod mei_sysfs;
@@ -29,6 +30,7 @@ use tokio::net::TcpStream;
 pub use clock::Until;
 pub use cpu::{Cpu, CpuVendor};
 pub use dmi::{Dmi, Field};
+pub use flash::{FlashChip, LARGEST_FLASH};
 pub use host::Host;
 pub use mei::{Guid, LME, MHC, MKHI, Mei, MeiError, PTHI};
 pub use mei_sysfs::{Heci, MeiClient, MeiDevice, MeiSysfs};

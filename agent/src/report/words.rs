@@ -1,8 +1,8 @@
 //! The words in which people are told, the same in the terminal and on the page. Foreign text is escaped here.
 
 use oob_policy::{
-    Channel, ChannelState, Confidence, Exit, Fact, Proof, Report, Reversibility, RootKind, Severity, Status,
-    StepKind, UNKNOWN, Value,
+    Channel, ChannelState, Confidence, Exit, Fact, Method, Proof, Report, Reversibility, RootKind, Severity,
+    Status, StepKind, UNKNOWN, Value,
 };
 
 /// The color family of a result.
@@ -185,7 +185,8 @@ pub(super) fn step(kind: &StepKind) -> String {
             "Escrow a new password, set AMT up in client control mode, prove it".to_owned()
         }
         StepKind::AmtConfirm { .. } => "See that the AMT we proved is the one that answers".to_owned(),
-        StepKind::StageSoftDisable => "Stage an image with the soft-disable strap set".to_owned(),
+        StepKind::ReadFlash => "Read the flash chip, twice, and decide by what it holds".to_owned(),
+        StepKind::Stage { method, keep, skipped } => staged(*method, keep, skipped),
         StepKind::MeSoftDisabled => "See that the management engine reports itself soft-disabled".to_owned(),
         StepKind::ReportOnly { because } => {
             let because: Vec<String> = because.iter().map(|reason| shown(reason)).collect();
@@ -197,6 +198,22 @@ pub(super) fn step(kind: &StepKind) -> String {
     }
 }
 
+fn staged(method: Method, keep: &[String], skipped: &[String]) -> String {
+    let list = |items: &[String], with: &str| items.iter().map(|it| shown(it)).collect::<Vec<_>>().join(with);
+    let mut text = match method {
+        Method::CleanAndSoftDisable => "Stage an image without ME code and with the soft-disable strap set",
+        _ => "Stage an image with the soft-disable strap set",
+    }
+    .to_owned();
+    if !keep.is_empty() {
+        text.push_str(&format!(", keeping {}", list(keep, ", ")));
+    }
+    if !skipped.is_empty() {
+        text.push_str(&format!("; not possible: {}", list(skipped, "; ")));
+    }
+    text
+}
+
 /// `power_on` as people read it.
 pub(super) fn spaced(words: &[String]) -> String {
     words.iter().map(|word| shown(word).replace('_', " ")).collect::<Vec<_>>().join(", ")
@@ -204,7 +221,23 @@ pub(super) fn spaced(words: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use oob_policy::StepKind;
+    use oob_policy::{Method, StepKind};
+
+    #[test]
+    fn a_staged_image_says_what_it_is_not() {
+        let told = |method, keep: &[&str], skipped: &[&str]| {
+            let owned = |texts: &[&str]| texts.iter().map(|it| (*it).to_owned()).collect();
+            super::step(&StepKind::Stage { method, keep: owned(keep), skipped: owned(skipped) })
+        };
+        assert_eq!(
+            told(Method::SoftDisable, &[], &["clean+soft-disable: no\u{1b}"]),
+            "Stage an image with the soft-disable strap set; not possible: clean+soft-disable: no\\u{1b}"
+        );
+        assert_eq!(
+            told(Method::CleanAndSoftDisable, &["MFS", "EFFS"], &[]),
+            "Stage an image without ME code and with the soft-disable strap set, keeping MFS, EFFS"
+        );
+    }
 
     #[test]
     fn a_report_that_policy_asks_for_needs_no_reasons() {

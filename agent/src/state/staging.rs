@@ -28,6 +28,11 @@ impl DirStore {
         Ok(self.disk().path(&staging(device_id, name)?))
     }
 
+    /// Where the readings of a flash chip lie while they are compared.
+    pub fn readings_dir(&self, device_id: &str) -> Result<PathBuf, StateError> {
+        Ok(self.disk().path(&format!("{}/readings", local(device_id)?)))
+    }
+
     /// Where a report lies, as the operator would open it.
     pub fn report_path(&self, device_id: &str, name: &str) -> Result<PathBuf, StateError> {
         Ok(self.disk().path(&format!("{}/reports/{name}", device(device_id)?)))
