@@ -73,7 +73,7 @@ fn reason<'a>(detection: &'a Detection, name: &str) -> &'a str {
 }
 
 /// DESIGN section 6: every stable name is always printed, whatever the machine lacks.
-const NAMES: [&str; 49] = [
+const NAMES: [&str; 57] = [
     "identity.source",
     "host.vendor",
     "host.product",
@@ -96,11 +96,19 @@ const NAMES: [&str; 49] = [
     "host.os",
     "host.kernel",
     "host.boot_time",
+    "host.boot_id",
     "intel.me.state",
     "intel.me.version",
     "intel.me.sku",
     "intel.me.hfsts",
     "intel.me.manufacturing",
+    "intel.me.working_state",
+    "intel.me.operation_mode",
+    "intel.me.init_complete",
+    "intel.me.error",
+    "intel.me.phase",
+    "intel.me.state_by_source",
+    "intel.me.boot_guard",
     "intel.me.pci",
     "intel.mei.clients",
     "intel.amt.verdict",
@@ -236,6 +244,46 @@ async fn registers_that_sleep_are_passed_over() {
         assert_eq!(detection.text("intel.me.state"), "recovery");
         assert_eq!(detection.fact("intel.me.hfsts").unwrap().source, "smbios:219");
     }
+}
+
+/// Sources that contradict each other are all told: the driver's, configuration space and what firmware recorded.
+#[tokio::test]
+async fn every_source_of_the_registers_is_told() {
+    let mut config = vec![0u8; 256];
+    config[0x40..0x44].copy_from_slice(&0x8002_2004u32.to_le_bytes());
+    let mut table = vec![219, 31, 0, 0, 1, 1, 1];
+    table.extend(0x0000_0042u32.to_le_bytes());
+    table.extend([0; 20]);
+    table.extend(b"MEI1\0\0");
+    let root = Root::new("GenuineIntel")
+        .engine("ENABLED", &[])
+        .with("sys/bus/pci/devices/0000:00:16.0/config", config)
+        .with("sys/firmware/dmi/tables/DMI", table);
+    let detection = root.detect().await;
+    let Value::Map(states) = &detection.fact("intel.me.state_by_source").unwrap().value else {
+        panic!("not a map")
+    };
+    let states: Vec<_> = states.iter().map(|(source, state)| (source.as_str(), state.clone())).collect();
+    assert_eq!(
+        states,
+        [
+            ("smbios:219", "recovery".into()),
+            ("sys/bus/pci/devices/0000:00:16.0/config", "soft-disabled".into()),
+            (STATUS, "normal".into()),
+        ]
+    );
+    assert_eq!(detection.text("intel.me.operation_mode"), "normal", "the driver's is the one that counts");
+    assert_eq!(detection.text("intel.me.boot_guard"), "measured+verified");
+}
+
+#[tokio::test]
+async fn a_boot_is_told_by_the_machines_own_files() {
+    let root = Root::new("GenuineIntel")
+        .with("proc/sys/kernel/random/boot_id", "0b9c2f4e-6f0e-4c4a-9d6c-2d1c3b7b9a10\n")
+        .with("proc/stat", "cpu  1 2 3\nbtime 1700000000\nprocesses 9\n");
+    let detection = root.detect().await;
+    assert_eq!(detection.text("host.boot_id"), "0b9c2f4e-6f0e-4c4a-9d6c-2d1c3b7b9a10");
+    assert_eq!(detection.fact("host.boot_time").unwrap().value, Value::from(1_700_000_000));
 }
 
 /// Where the engine's own version is not to be had, SMBIOS tells whether HFSTS3 has a SKU; what firmware announces

@@ -128,6 +128,38 @@ fn system(survey: &Survey<'_>) -> Vec<Fact> {
         fact("host.name", host.as_ref().and_then(|host| text(&host.name))),
         fact("host.os", host.as_ref().and_then(|host| text(&host.os))),
         fact("host.kernel", host.as_ref().and_then(|host| text(&host.kernel))),
-        fact("host.boot_time", host.as_ref().and_then(|host| host.boot_time).map(Value::from)),
+        boot_time(survey, host.as_ref().and_then(|host| host.boot_time)),
+        boot_id(survey),
     ]
+}
+
+/// Seconds since 1970. What is not live tells it only where its own kernel's file was kept.
+fn boot_time(survey: &Survey<'_>, live: Option<u64>) -> Fact {
+    let (name, source) = ("host.boot_time", "proc/stat");
+    if let Some(time) = live {
+        return Fact::observed(name, time, "sysinfo");
+    }
+    if survey.machine.is_live() {
+        return Fact::unknown(name, "sysinfo", "the system does not tell");
+    }
+    // A line of its own far down the file, so not by what a fact may hold.
+    let kept = survey.machine.read_text(source).ok().and_then(|text| {
+        text.lines()
+            .find_map(|line| line.strip_prefix("btime "))
+            .and_then(|time| time.trim().parse::<u64>().ok())
+    });
+    match kept {
+        Some(time) => Fact::observed(name, time, source),
+        None => Fact::unknown(name, source, survey.machine.missing(source)),
+    }
+}
+
+/// Random, and another one with each boot: it tells a later boot from this one whatever the clock says.
+fn boot_id(survey: &Survey<'_>) -> Fact {
+    let (name, source) = ("host.boot_id", "proc/sys/kernel/random/boot_id");
+    match survey.machine.look_text(source) {
+        Seen::Found(id) if !id.is_empty() => Fact::observed(name, id, source),
+        Seen::Refused(why) => Fact::unknown(name, source, why),
+        Seen::Found(_) | Seen::Missing => Fact::unknown(name, source, survey.machine.missing(source)),
+    }
 }

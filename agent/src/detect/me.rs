@@ -2,7 +2,8 @@
 
 use oob_policy::{Confidence, Fact, UNKNOWN};
 
-use super::{Survey, virt};
+use super::hfsts::{Hfsts1, SPS, Status};
+use super::{Survey, hfsts as registers, virt};
 use crate::machine::smbios::Structure;
 use crate::machine::{CpuVendor, Heci, MeiSysfs, Seen};
 
@@ -12,64 +13,17 @@ const SKU: &str = "intel.me.sku";
 
 pub(super) fn facts(survey: &Survey<'_>) -> Vec<Fact> {
     let status = status(survey);
-    vec![
+    let mut facts = vec![
         state(survey, &status),
         version(survey),
         sku(survey, status.as_ref().ok()),
         hfsts(&status),
         manufacturing(&status),
-        pci(survey),
-        clients(survey),
-    ]
+    ];
+    facts.extend(registers::facts(&status, &other_sources(survey, &status), major(survey)));
+    facts.extend([pci(survey), clients(survey)]);
+    facts
 }
-
-/// The host firmware status registers, with where they were read.
-struct Status {
-    words: Vec<u32>,
-    source: String,
-    confidence: Confidence,
-}
-
-/// What HFSTS1 says (CSME 11 layout; the fields used here are the same before).
-struct Hfsts1(u32);
-
-impl Hfsts1 {
-    fn working_state(&self) -> u32 {
-        self.0 & 0xF
-    }
-
-    fn manufacturing(&self) -> bool {
-        self.0 & (1 << 4) != 0
-    }
-
-    fn init_complete(&self) -> bool {
-        self.0 & (1 << 9) != 0
-    }
-
-    fn mode(&self) -> u32 {
-        self.0 >> 16 & 0xF
-    }
-
-    /// The state word, or why there is none.
-    fn state(&self) -> Result<&'static str, String> {
-        let off = self.working_state() == 4 || !self.init_complete();
-        match (self.working_state(), self.mode()) {
-            (2, _) => Ok("recovery"),
-            (5, 0 | SPS) => Ok("normal"),
-            (_, 2) if off => Ok("soft-disabled"),
-            (_, 3) if off => Ok("disabled"),
-            (_, 4 | 5) => Ok("override"),
-            (4, _) => Ok("disabled"),
-            (14, _) => Err("the engine has halted".to_owned()),
-            (state, mode) => {
-                Err(format!("working state {state}, operation mode {mode}: on its way, or being debugged"))
-            }
-        }
-    }
-}
-
-/// Operation mode of server firmware (SPS), which has no AMT.
-const SPS: u32 = 15;
 
 /// From the driver, else from configuration space, else from what firmware recorded at start-up.
 fn status(survey: &Survey<'_>) -> Result<Status, String> {
@@ -87,14 +41,32 @@ fn status(survey: &Survey<'_>) -> Result<Status, String> {
         Some(device) => format!("{}; {why}", dead(&device.source("fw_status"))),
         None => why,
     };
-    let recorded = survey.dmi.of(219).find_map(recorded_status);
-    recorded
-        .map(|words| Status { words, source: "smbios:219".to_owned(), confidence: Confidence::Inferred })
-        .ok_or(why)
+    recorded(survey).ok_or(why)
+}
+
+/// What firmware recorded at start-up.
+fn recorded(survey: &Survey<'_>) -> Option<Status> {
+    let words = survey.dmi.of(219).find_map(recorded_status)?;
+    Some(Status { words, source: "smbios:219".to_owned(), confidence: Confidence::Inferred })
+}
+
+/// The sources besides the one that counts, as far as they can be read.
+fn other_sources(survey: &Survey<'_>, status: &Result<Status, String>) -> Vec<Status> {
+    let live = all_words(&survey.mei).map(|(words, source)| Status {
+        words: words.to_vec(),
+        source,
+        confidence: Confidence::Observed,
+    });
+    let others = live.chain(recorded(survey));
+    others.filter(|other| status.as_ref().is_ok_and(|status| status.source != other.source)).collect()
 }
 
 /// The registers as they are now, with their source: of the driver, else in configuration space.
 pub(super) fn live_words(mei: &MeiSysfs) -> Option<(&[u32], String)> {
+    all_words(mei).next()
+}
+
+fn all_words(mei: &MeiSysfs) -> impl Iterator<Item = (&[u32], String)> {
     let driver = mei.devices.iter().map(|device| (device.fw_status.as_slice(), device.source("fw_status")));
     let config = match &mei.heci {
         Heci::Found { function, hfsts: Seen::Found(words), .. } => {
@@ -102,7 +74,7 @@ pub(super) fn live_words(mei: &MeiSysfs) -> Option<(&[u32], String)> {
         }
         _ => None,
     };
-    driver.chain(config).find(|(words, _)| are_alive(words))
+    driver.chain(config).filter(|(words, _)| are_alive(words))
 }
 
 /// Registers of a function that sleeps (D3) or is hidden read as all ones, or as nothing.
@@ -133,8 +105,7 @@ fn state(survey: &Survey<'_>, status: &Result<Status, String>) -> Fact {
     let hidden = matches!(survey.mei.heci, Heci::NotListed);
     match status {
         Ok(status) => {
-            let first = Hfsts1(status.words.first().copied().unwrap_or(u32::MAX));
-            let fact = match first.state() {
+            let fact = match status.first().state() {
                 // Firmware saw it running at start-up, and now it is not on the bus.
                 Ok("normal") if hidden => {
                     return hidden_fact("firmware saw it running at start-up (smbios:219)");
@@ -188,11 +159,11 @@ fn version(survey: &Survey<'_>) -> Fact {
 
 /// Whether the engine is known to be CSME 11 or later: before, HFSTS3 has no SKU (me.md 4.1).
 pub(super) fn is_csme(survey: &Survey<'_>) -> bool {
-    survey.mei.is_csme().unwrap_or_else(|| {
-        let version = version(survey);
-        let major = version.value.as_text().and_then(|text| text.split('.').next()?.parse::<u32>().ok());
-        major.is_some_and(|major| major >= 11)
-    })
+    survey.mei.is_csme().unwrap_or_else(|| major(survey).is_some_and(|major| major >= 11))
+}
+
+fn major(survey: &Survey<'_>) -> Option<u32> {
+    version(survey).value.as_text()?.split('.').next()?.parse().ok()
 }
 
 fn sku(survey: &Survey<'_>, status: Option<&Status>) -> Fact {
@@ -310,7 +281,7 @@ fn manufacturing(status: &Result<Status, String>) -> Fact {
     const NAME: &str = "intel.me.manufacturing";
     match status {
         Ok(status) => {
-            let set = Hfsts1(status.words.first().copied().unwrap_or(0)).manufacturing();
+            let set = status.first().manufacturing();
             Fact::hint(NAME, set, &status.source)
                 .because("bit 4 of HFSTS1; from Tiger Lake on it tells of flash protection instead")
         }
@@ -351,30 +322,6 @@ fn clients(survey: &Survey<'_>) -> Fact {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Values of detect.md 1.3 and me.md 4.2.
-    #[test]
-    fn hfsts1_is_told_by_state_and_mode() {
-        let cases = [
-            (0x9000_0255, Some("normal")),
-            (0x1e00_0245, Some("normal")),
-            (0x000f_0345, Some("normal")), // server firmware
-            (0x8002_2004, Some("soft-disabled")),
-            (0x1e02_0191, Some("soft-disabled")), // P8Z68: not yet initialized, mode 2
-            (0x8003_2004, Some("disabled")),
-            (0x8004_2044, Some("override")),
-            (0x0005_0244, Some("override")),
-            (0x0000_0042, Some("recovery")),
-            (0x0000_0004, Some("disabled")),
-            (0x0000_000e, None),
-            (0x0000_0001, None),
-            (0x0002_0245, None), // running, in debug mode
-        ];
-        for (word, expected) in cases {
-            assert_eq!(Hfsts1(word).state().ok(), expected, "{word:#010x}");
-        }
-        assert!(Hfsts1(0x9000_0255).manufacturing() && !Hfsts1(0x9400_0245).manufacturing());
-    }
 
     /// Operation mode 15 says SPS everywhere, HFSTS3 from CSME 11 on only, and what sleeps says nothing.
     #[test]

@@ -7,6 +7,7 @@ mod amd;
 pub mod amt;
 mod bmc;
 mod dash;
+mod hfsts;
 mod host;
 mod me;
 mod security;
