@@ -33,6 +33,7 @@ mod report;
 mod secrets;
 mod shown;
 mod table;
+mod verify;
 
 pub use assess::{Assessment, assess, refusal_outcomes};
 pub use check::is_name;
@@ -55,3 +56,7 @@ pub use report::{
     Severity,
 };
 pub use shown::{deceives, shown};
+pub use verify::{
+    AmtResult, AmtSeen, Claims, Evidence, FlashEvidence, Look, Moment, Recorded, Rung, Says, Strap,
+    Verification, WasEffective, verify,
+};

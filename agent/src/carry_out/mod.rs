@@ -17,6 +17,8 @@ mod ours;
 mod proof;
 mod stage;
 
+pub use ours::login_realm;
+
 /// Everything a step may use. Steps take no other way to the machine, the store or the operator.
 pub struct Run<'a> {
     pub machine: &'a Machine,

@@ -147,14 +147,24 @@ pub(super) async fn look<'a>(
     seen
 }
 
+/// The realm with which AMT refuses a request without a login: it changes when the device is provisioned again.
+///
+/// # Errors
+/// A sentence for people where AMT does not answer.
+pub async fn login_realm(machine: &Machine) -> Result<String, String> {
+    let realm = ask_realm(machine).await.map_err(|failure| failure.text)?;
+    Ok(realm.as_str().to_owned())
+}
+
+async fn ask_realm(machine: &Machine) -> Result<DigestRealm, Failure> {
+    let mut lme = Lme::connect(machine).await?;
+    Ok(probe_realm(&mut lme).await?.realm)
+}
+
 /// Sees that the AMT we proved is still the one that answers. It cannot open the escrow, so it says `detected`.
 pub(super) async fn confirm(run: &mut Run<'_>, step: &Step, realm: &str, last_proof: &str) -> Outcome {
     run.progress.begin("amt: seeing that it is still the one we proved");
-    let seen = async {
-        let mut lme = Lme::connect(run.machine).await?;
-        Ok::<_, Failure>(probe_realm(&mut lme).await?.realm)
-    }
-    .await;
+    let seen = ask_realm(run.machine).await;
     run.progress.end(if seen.is_ok() { "done" } else { "failed" });
     let seen = match seen {
         Ok(seen) => seen,

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 mod chain;
+pub(crate) mod claims;
 #[cfg(test)]
 mod crash_tests;
 mod dir;
