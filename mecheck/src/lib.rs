@@ -12,8 +12,9 @@
 mod bytes;
 pub mod container;
 mod descriptor;
-pub mod manifest;
 pub mod fit;
+pub mod gates;
+pub mod manifest;
 mod me;
 pub mod signature;
 mod soft_disable;

@@ -25,13 +25,17 @@ pub fn claims(stored: &Stored, history: &History) -> Claims {
     let staged = history.staged.as_ref();
     let run = match staged {
         Some(staged) => events.iter().find(|((_, id), _)| *id == staged.event),
-        None => events.iter().rev().find(|(_, event)| event.kind == Kind::Observed && outcome(event).is_some()),
+        None => {
+            events.iter().rev().find(|(_, event)| event.kind == Kind::Observed && outcome(event).is_some())
+        }
     };
     let result = staged.map(|staged| staged.result_sha256.as_str());
     let looks: Vec<_> = events.iter().filter(|(_, event)| is_look_at(event, result)).collect();
     Claims {
         since: run.map(|((_, id), event)| since(id, event, &events)),
-        pending: run.and_then(|(_, event)| outcome(event)).is_some_and(|it| text(it, "exit") == Some("pending")),
+        pending: run
+            .and_then(|(_, event)| outcome(event))
+            .is_some_and(|it| text(it, "exit") == Some("pending")),
         effective: looks.iter().fold(None, |before, ((_, id), event)| still_effective(before, id, event)),
         recorded: looks.last().map(|((_, id), event)| Recorded {
             event: (*id).to_owned(),
@@ -173,13 +177,15 @@ mod tests {
 
     #[test]
     fn a_run_that_asked_and_staged_nothing_counts_too() {
-        let asked = |exit: &str| {
-            json!({"outcomes": [{"step": "neutralize.stage-soft-disable", "exit": exit}], "facts": facts("b1", "normal")["facts"]})
-        };
-        let claims = told(&stored(&[(Kind::Observed, "r1", asked("pending")), (Kind::Observed, "r2", json!({}))]));
+        let asked = |exit: &str| json!({"outcomes": [{"step": "neutralize.stage-soft-disable", "exit": exit}], "facts": facts("b1", "normal")["facts"]});
+        let claims =
+            told(&stored(&[(Kind::Observed, "r1", asked("pending")), (Kind::Observed, "r2", json!({}))]));
         assert_eq!((claims.pending, claims.since.unwrap().boot_id.as_deref()), (true, Some("b1")));
         assert!(!told(&stored(&[(Kind::Observed, "r1", asked("impossible"))])).pending);
-        assert_eq!(told(&stored(&[(Kind::Observed, "r1", json!({"outcomes": [{"step": "record"}]}))])), Claims::default());
+        assert_eq!(
+            told(&stored(&[(Kind::Observed, "r1", json!({"outcomes": [{"step": "record"}]}))])),
+            Claims::default()
+        );
     }
 
     #[test]
@@ -194,7 +200,10 @@ mod tests {
         assert_eq!(was.first.event, stored(&bodies).events[1].id, "since the first of them");
         bodies.push((Kind::Verified, "r4", look("staged", "reverted", "bb")));
         let claims = told(&stored(&bodies));
-        assert!(claims.effective.is_some_and(|was| was.refuted && !was.persistent), "still a claim that was broken");
+        assert!(
+            claims.effective.is_some_and(|was| was.refuted && !was.persistent),
+            "still a claim that was broken"
+        );
         assert_eq!(claims.recorded.unwrap().reason, "reverted");
         bodies.push((Kind::Neutralized, "r5", look("effective", "satisfied", "bb")));
         let was = told(&stored(&bodies)).effective.unwrap();
