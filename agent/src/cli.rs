@@ -48,6 +48,8 @@ pub enum Command {
     Plan(Apply),
     /// Print what this machine has
     Detect(Detect),
+    /// Look again, and compare with what org state claims; alone may say `effective`
+    Verify(Verify),
     /// Look at a policy file
     #[command(subcommand)]
     Policy(Policy),
@@ -99,6 +101,29 @@ pub struct Detect {
     pub root: PathBuf,
 
     /// Print the facts as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Directory of org state, as `apply` wrote it
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// The machine: / or a captured or simulated one
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+
+    /// The flash of this machine, read again; it is read, never written
+    #[arg(long, value_name = "FILE")]
+    pub firmware_image: Option<PathBuf>,
+
+    /// Ed25519 key that signs the event: PKCS#8 PEM or raw 32-byte seed
+    #[arg(long, value_name = "FILE")]
+    pub signing_key: Option<PathBuf>,
+
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }

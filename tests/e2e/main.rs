@@ -11,3 +11,4 @@ mod neutralize;
 mod order;
 mod release;
 mod use_ccm;
+mod verify;

@@ -11,6 +11,7 @@ use super::amt::{Pthi, Trouble};
 use super::failure::Failure;
 use super::lme::Lme;
 use super::{Run, failed, outcome, with_evidence};
+use crate::machine::Machine;
 use crate::state::{JournalEntry, Kind};
 
 /// How long the device may take to show a change, and how often it is asked.
@@ -156,7 +157,7 @@ pub async fn login_realm(machine: &Machine) -> Result<String, String> {
     Ok(realm.as_str().to_owned())
 }
 
-async fn ask_realm(machine: &Machine) -> Result<DigestRealm, Failure> {
+async fn ask_realm(machine: &Machine) -> Result<oob_wsman::digest::Realm, Failure> {
     let mut lme = Lme::connect(machine).await?;
     Ok(probe_realm(&mut lme).await?.realm)
 }

@@ -13,18 +13,21 @@ use crate::log;
 mod apply;
 mod detect;
 mod policy;
+mod verify;
 
 pub async fn run(command: Command) -> Exit {
     // A program that asked for JSON gets it on every path.
     let json = match &command {
         Command::Apply(it) | Command::Plan(it) => it.json.then(|| Some(it.out.clone())),
         Command::Detect(it) => it.json.then_some(None),
+        Command::Verify(it) => it.json.then(|| Some(it.out.clone())),
         Command::Policy(Policy::Lint { json, .. } | Policy::Explain { json, .. }) => json.then_some(None),
     };
     let ended = match command {
         Command::Apply(arguments) => apply::apply(&arguments).await,
         Command::Plan(arguments) => apply::plan(&arguments).await,
         Command::Detect(arguments) => detect::detect(&arguments).await,
+        Command::Verify(arguments) => verify::verify(&arguments).await,
         Command::Policy(Policy::Lint { file, json }) => policy::lint(&file, json),
         Command::Policy(Policy::Explain { file, facts, root, site, role, json }) => {
             policy::explain(&policy::Explain { file, facts, root, site, role, json }).await

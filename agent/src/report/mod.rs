@@ -8,6 +8,7 @@ mod table;
 #[cfg(test)]
 mod testing;
 mod text;
+mod verification;
 mod words;
 
 pub use html::html;
@@ -15,3 +16,4 @@ pub use json::json;
 pub use plan::plan_text;
 pub use table::facts_table;
 pub use text::summary;
+pub use verification::verification_text;

@@ -118,13 +118,13 @@ fn capped(mut lines: Vec<String>, most: usize) -> Vec<String> {
     lines
 }
 
-fn labeled(lines: &mut Vec<String>, label: &str, content: Vec<String>) {
+pub(super) fn labeled(lines: &mut Vec<String>, label: &str, content: Vec<String>) {
     for (index, line) in content.into_iter().enumerate() {
         lines.push(format!("{DIM}{:LABEL$}{RESET}{line}", if index == 0 { label } else { "" }));
     }
 }
 
-fn painted(tone: Tone, word: &str) -> String {
+pub(super) fn painted(tone: Tone, word: &str) -> String {
     let color = match tone {
         Tone::Good => GREEN,
         Tone::Caution => YELLOW,
@@ -134,10 +134,10 @@ fn painted(tone: Tone, word: &str) -> String {
     format!("{color}{word}{RESET}")
 }
 
-const LABEL: usize = 10;
+pub(super) const LABEL: usize = 10;
 
 /// SGR (ECMA-48 section 8.3.117).
-const BOLD: &str = "\u{1b}[1m";
+pub(super) const BOLD: &str = "\u{1b}[1m";
 pub(super) const DIM: &str = "\u{1b}[2m";
 const RED: &str = "\u{1b}[31m";
 const GREEN: &str = "\u{1b}[32m";

@@ -28,14 +28,18 @@ impl Tone {
 
 /// Maker, product and serial as far as known; else the device id.
 pub(super) fn machine(report: &Report) -> String {
+    machine_of(&report.facts, &report.device_id)
+}
+
+pub(super) fn machine_of(facts: &[Fact], device_id: &str) -> String {
     let known = |name: &str| {
-        let fact = report.facts.iter().find(|fact| fact.name == name)?;
+        let fact = facts.iter().find(|fact| fact.name == name)?;
         fact.value.as_text().filter(|text| *text != UNKNOWN && !text.is_empty())
     };
     let mut words: Vec<String> =
         ["host.vendor", "host.product"].into_iter().filter_map(known).map(shown).collect();
     if words.is_empty() {
-        words.push(known("host.name").map_or_else(|| format!("machine {}", shown(&report.device_id)), shown));
+        words.push(known("host.name").map_or_else(|| format!("machine {}", shown(device_id)), shown));
     }
     if let Some(serial) = known("host.serial") {
         words.push(format!("({})", shown(serial)));

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 mod chain;
-pub(crate) mod claims;
+mod claims;
 #[cfg(test)]
 mod crash_tests;
 mod dir;
@@ -25,6 +25,7 @@ mod staging;
 mod testing;
 
 pub use chain::{Chain, Run, wall_time};
+pub use claims::{CHANNEL, claims};
 pub use dir::{DirStore, Lock};
 pub use disk::{Disk, Entry, Written};
 pub use durability::{Durability, durability};

@@ -147,7 +147,8 @@ impl Case<'_> {
     }
 
     fn not_shown(&self) -> Judgment {
-        let text = format!("The engine's state cannot be read: {}.", self.engine.text);
+        let why = if self.engine.picture == Picture::Unclear { "says nothing" } else { "cannot be read" };
+        let text = format!("The engine's state {why}: {}.", self.engine.text);
         let next =
             "run as root with the mei_me driver loaded and the engine's interface not hidden in BIOS setup";
         let waiting = self.wait("not-shown", &text, next);
