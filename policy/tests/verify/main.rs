@@ -1,5 +1,7 @@
 //! `verify` by tables: what a machine may show, and what may be said of it.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of this is test code")]
+
 mod case;
 
 use oob_policy::{AmtOurs, AmtSeen, Confidence, Exit, Fact, OpenChange, Recorded, Rung, Strap, Value};
