@@ -204,7 +204,7 @@ fn the_chip_is_read_only_where_policy_permits_and_a_method_wants_it() {
         "refuse.no-method-applies",
         &["no --firmware-image given"],
     );
-    expect(&Case::neutralizing(READING), READ, &["permits to read the flash chip", "`clean+soft-disable`"]);
+    expect(&Case::neutralizing(READING), READ, &["the flash chip is read first", "`clean+soft-disable`"]);
     assert!(Case::neutralizing(READING).plan().wants_flash());
     expect(
         &Case::neutralizing("[\"lockdown\", \"soft-disable\"], read_flash = true"),

@@ -1,19 +1,37 @@
 //! `neutralize` stages an image for one platform and says why for every other; it never flashes.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use oob_tests::{Machine, agent, code, files, image, json, scratch, skylake_capture, text};
+use oob_tests::{Machine, agent, code, files, image, installed, json, scratch, skylake_capture, text};
 
-const POLICY: &str = "schema = 1\n[policy]\nname = \"opsec\"\nserial = 1\n[defaults]\naction = \"ignore\"\n\
-[[rule]]\nid = \"opsec\"\nmatch = { platform = \"intel\" }\naction = \"neutralize\"\n\
-neutralize = { methods = [\"clean+soft-disable\", \"soft-disable\", \"lockdown\", \"report-only\"] }\n";
+const LADDER: &str = "methods = [\"clean+soft-disable\", \"soft-disable\", \"lockdown\", \"report-only\"]";
 
+/// Neutralizes by the whole ladder.
 fn neutralize(root: &Path, scratch: &Path, image: Option<&[u8]>) -> Output {
+    run("apply", LADDER, root, scratch, image, true)
+}
+
+/// `apply` or `plan` with a rule for every machine that neutralizes by these settings.
+fn run(
+    verb: &str,
+    settings: &str,
+    root: &Path,
+    scratch: &Path,
+    image: Option<&[u8]>,
+    wants_json: bool,
+) -> Output {
     let policy = scratch.join("policy.toml");
-    fs::write(&policy, POLICY).unwrap();
-    let mut arguments = vec!["apply".to_owned(), "--json".into()];
+    let text = format!(
+        "schema = 1\n[policy]\nname = \"opsec\"\nserial = 1\n[defaults]\naction = \"ignore\"\n[[rule]]\nid = \"opsec\"\n\
+         match = {{ vendor = \"*\" }}\naction = \"neutralize\"\nneutralize = {{ {settings} }}\n"
+    );
+    fs::write(&policy, text).unwrap();
+    let mut arguments = vec![verb.to_owned()];
+    if wants_json {
+        arguments.push("--json".to_owned());
+    }
     let mut option =
         |name: &str, value: &Path| arguments.extend([name.to_owned(), value.to_str().unwrap().to_owned()]);
     option("--root", root);
@@ -150,4 +168,181 @@ fn no_flash_image_is_exit_5_and_nothing_is_staged() {
             "{name}"
         );
     }
+}
+
+/// A capture of the same machine with its flash chip.
+fn with_chip(dir: &Path, chip: &[u8]) -> PathBuf {
+    let machine = skylake_capture(dir);
+    fs::create_dir_all(machine.join("dev")).unwrap();
+    fs::write(machine.join("dev/flash.img"), chip).unwrap();
+    machine
+}
+
+fn staged(scratch: &Path) -> bool {
+    files(&scratch.join("out")).iter().any(|file| file.ends_with("neutralized.bin"))
+}
+
+#[test]
+fn the_chip_is_read_where_policy_permits_and_what_it_holds_is_staged() {
+    if !installed("flashrom", "reading an emulated flash chip") {
+        return;
+    }
+    let scratch = scratch();
+    let chip = image::sunrise(2, [11, 8, 80, 3746]);
+    let machine = with_chip(&scratch.path().join("skylake"), &chip);
+    let settings = format!("{LADDER}, read_flash = true");
+    let first = run("apply", &settings, &machine, scratch.path(), None, true);
+    assert_eq!(code(&first), Some(10), "{}\n{}", text(&first.stdout), text(&first.stderr));
+    let outcome = &json(&first)["outcomes"][0];
+    assert_eq!(outcome["evidence"]["image"], "this machine's flash chip, read twice", "{outcome:#}");
+    let progress = text(&first.stderr);
+    assert!(
+        progress.contains("[1/2] firmware: reading the flash chip") && progress.contains("[2/2]"),
+        "{progress}"
+    );
+    let kept = files(&scratch.path().join("out"));
+    let original = kept.iter().find(|file| file.ends_with("original.bin")).unwrap();
+    assert_eq!(fs::read(original).unwrap(), chip);
+    assert_eq!(fs::read(machine.join("dev/flash.img")).unwrap(), chip, "the chip was only read");
+    assert!(!kept.iter().any(|file| file.to_string_lossy().contains("/readings/")), "{kept:?}");
+    let second = run("apply", &settings, &machine, scratch.path(), None, true);
+    assert_eq!((code(&second), &json(&second)["changed"]), (Some(10), &false.into()));
+
+    // An image that the operator names is the one that counts.
+    fs::write(machine.join("dev/flash.img"), [0xff; 0x8000]).unwrap();
+    let given = run("apply", &settings, &machine, scratch.path(), Some(&chip), true);
+    assert_eq!(json(&given)["outcomes"][0]["evidence"]["image"], "--firmware-image");
+    // And a chip that holds no image is a reason, not an image.
+    let blank = run("apply", &settings, &machine, scratch.path(), None, true);
+    assert_eq!(code(&blank), Some(8), "{}", text(&blank.stderr));
+    assert!(
+        json(&blank).to_string().contains("what the chip holds is no flash image"),
+        "{}",
+        text(&blank.stdout)
+    );
+}
+
+#[test]
+fn a_chip_that_cannot_be_read_is_told_by_its_reason_in_every_form() {
+    let scratch = scratch();
+    let machine = skylake_capture(&scratch.path().join("skylake"));
+    let settings = format!("{LADDER}, read_flash = true");
+    let why = "unknown(capture): it has no dev/flash.img";
+    for wants_json in [true, false] {
+        let run = run("apply", &settings, &machine, scratch.path(), None, wants_json);
+        assert_eq!(code(&run), Some(8), "{}\n{}", text(&run.stdout), text(&run.stderr));
+        assert!(text(&run.stdout).contains(why), "{}", text(&run.stdout));
+    }
+    let page = files(&scratch.path().join("out"))
+        .into_iter()
+        .find(|file| file.extension().is_some_and(|it| it == "html"));
+    assert!(fs::read_to_string(page.unwrap()).unwrap().contains(why));
+    assert!(!staged(scratch.path()));
+}
+
+#[test]
+fn a_plan_says_that_it_would_read_and_reads_nothing() {
+    let scratch = scratch();
+    let machine = with_chip(&scratch.path().join("skylake"), b"no chip");
+    let settings = format!("{LADDER}, read_flash = true");
+    let plan = run("plan", &settings, &machine, scratch.path(), None, true);
+    assert_eq!(code(&plan), Some(0), "{}\n{}", text(&plan.stdout), text(&plan.stderr));
+    let plan = json(&plan);
+    assert_eq!((&plan["schema"], &plan["action"]), (&"oob-plan/1".into(), &"neutralize".into()));
+    assert_eq!(plan["steps"][0]["id"], "neutralize.read-flash", "{plan:#}");
+    assert_eq!(plan["steps"][0]["reversibility"], "read-only");
+    let told = run("plan", &settings, &machine, scratch.path(), None, false);
+    assert!(text(&told.stdout).contains("the flash chip is read first"), "{}", text(&told.stdout));
+    assert!(!scratch.path().join("out").exists());
+}
+
+#[test]
+fn a_result_that_is_not_pinned_is_not_staged() {
+    let scratch = scratch();
+    let machine = skylake_capture(&scratch.path().join("skylake"));
+    let original = image::sunrise(2, [11, 8, 80, 3746]);
+    let free = neutralize(&machine, scratch.path(), Some(&original));
+    let result = json(&free)["outcomes"][0]["evidence"]["result_sha256"].as_str().unwrap().to_owned();
+    fs::remove_dir_all(scratch.path().join("out")).unwrap();
+    let pinned = |pins: &str| {
+        let settings = format!("{LADDER}, result_sha256 = [{pins}]");
+        run("apply", &settings, &machine, scratch.path(), Some(&original), true)
+    };
+    let other = "0f".repeat(32);
+    let wrong = pinned(&format!("\"{other}\""));
+    assert_eq!(code(&wrong), Some(8), "{}\n{}", text(&wrong.stdout), text(&wrong.stderr));
+    assert_eq!(
+        (&json(&wrong)["reason"], &json(&wrong)["changed"]),
+        (&"result-not-pinned".into(), &false.into())
+    );
+    assert!(
+        json(&wrong)["outcomes"][0]["text"].as_str().unwrap().contains(&result),
+        "{}",
+        text(&wrong.stdout)
+    );
+    assert!(!staged(scratch.path()));
+    fs::remove_dir_all(scratch.path().join("out")).unwrap();
+    let right = pinned(&format!("\"{other}\", \"{}\"", result.to_uppercase()));
+    assert_eq!(code(&right), Some(10), "{}\n{}", text(&right.stdout), text(&right.stderr));
+    assert!(staged(scratch.path()));
+}
+
+#[test]
+fn a_fallback_is_never_silent() {
+    let scratch = scratch();
+    let machine = skylake_capture(&scratch.path().join("skylake"));
+    let original = image::sunrise(2, [11, 8, 80, 3746]);
+    for wants_json in [true, false] {
+        let run = run("apply", LADDER, &machine, scratch.path(), Some(&original), wants_json);
+        assert_eq!(code(&run), Some(10), "{}", text(&run.stderr));
+        let told = text(&run.stdout);
+        assert!(told.matches("clean+soft-disable: ").count() >= 2, "as outcome and as finding: {told}");
+        if wants_json {
+            let result = json(&run);
+            let (step, outcome) = (&result["plan"]["steps"][0], &result["outcomes"][0]);
+            assert_eq!(step["what"]["method"], "soft-disable");
+            assert_eq!(step["what"]["skipped"], outcome["evidence"]["skipped"]);
+            assert!(step["reason"].as_str().unwrap().contains("skipped before: clean+soft-disable: "));
+            let ids: Vec<_> = result["findings"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
+            assert!(ids.contains(&&"neutralize-fallback".into()), "{ids:?}");
+        }
+    }
+}
+
+#[test]
+fn report_only_is_exit_8_and_looks_at_no_chip() {
+    let scratch = scratch();
+    let machine = with_chip(&scratch.path().join("skylake"), b"no chip");
+    let run = run("apply", "methods = [\"report-only\"]", &machine, scratch.path(), None, true);
+    assert_eq!(code(&run), Some(8), "{}\n{}", text(&run.stdout), text(&run.stderr));
+    assert_eq!((&json(&run)["reason"], &json(&run)["changed"]), (&"report-only".into(), &false.into()));
+    assert!(!staged(scratch.path()));
+}
+
+#[test]
+fn an_amd_machine_is_reported_with_its_fuse_and_dash() {
+    let scratch = scratch();
+    let machine = with_chip(&scratch.path().join("ryzen"), &image::sunrise(2, [11, 8, 80, 3746]));
+    fs::remove_dir_all(machine.join("sys/class/mei")).unwrap();
+    let function = machine.join("sys/bus/pci/devices/0000:04:00.2");
+    fs::create_dir_all(&function).unwrap();
+    for (file, content) in
+        [("vendor", "0x1022\n"), ("device", "0x15df\n"), ("class", "0x108000\n"), ("fused_part", "1\n")]
+    {
+        fs::write(function.join(file), content).unwrap();
+    }
+    let cpu =
+        "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD Ryzen 5 PRO 2400GE\nflags\t\t: fpu\n\n";
+    fs::write(machine.join("proc/cpuinfo"), cpu).unwrap();
+    let settings = format!("{LADDER}, read_flash = true");
+    let run = run("apply", &settings, &machine, scratch.path(), None, true);
+    assert_eq!(code(&run), Some(8), "{}\n{}", text(&run.stdout), text(&run.stderr));
+    let result = json(&run);
+    let finding = result["findings"].as_array().unwrap().iter().find(|it| it["id"] == "amd-psp").unwrap();
+    let said = finding["text"].as_str().unwrap();
+    for words in ["not neutralizable", "Secure Boot fused: yes", "DASH: "] {
+        assert!(said.contains(words), "{said}");
+    }
+    assert!(!text(&run.stderr).contains("reading the flash chip"), "{}", text(&run.stderr));
+    assert!(!staged(scratch.path()));
 }

@@ -101,8 +101,8 @@ fn warnings(method: Method, rule: &Rule, firmware: &Firmware) -> Vec<String> {
 
 fn read_flash(method: Method, skipped: &[String], case: &Case<'_>) -> Step {
     let reason = format!(
-        "asks to neutralize, no --firmware-image is given, and policy permits to read the flash chip: `{}` and what \
-         follows it are judged by what it holds{}",
+        "asks to neutralize, and the flash chip is read first (no --firmware-image is given, and the rule says \
+         `read_flash = true`): `{}` and what follows it are judged by what it holds{}",
         method.word(),
         before(skipped)
     );
