@@ -126,7 +126,9 @@ impl Case {
 
     pub(super) fn was(mut self, change: impl FnOnce(&mut WasEffective)) -> Self {
         self = self.was_effective();
-        change(self.claims.effective.as_mut().unwrap());
+        if let Some(was) = &mut self.claims.effective {
+            change(was);
+        }
         self
     }
 
