@@ -4,8 +4,8 @@
 //! an error names the offset. It never guesses: a strap bit is set only where PCH family, ME major and the strap's
 //! constant bits agree (reference/me.md 1.5), otherwise the refusal says which of them did not.
 //!
-//! Today it reads descriptors and ME 6 to 18 images far enough to name version and generation, and sets the
-//! soft-disable strap of Skylake and Kaby Lake (ME 11). It removes no code and checks no signature.
+//! Today it reads descriptors of ICH8 to Meteor Lake and ME 6 to 18 images far enough to name version and generation,
+//! and sets the soft-disable strap where the table knows it. It removes no code and checks no signature.
 
 #![forbid(unsafe_code)]
 
@@ -19,11 +19,18 @@ mod me;
 pub mod signature;
 mod soft_disable;
 pub mod uefi;
+mod straps;
 
 pub use bytes::ImageError;
-pub use descriptor::{Descriptor, PchFamily, Region};
+pub use descriptor::{
+    Components, Descriptor, IfdVersion, Maps, Master, PchFamily, ProtectedRange, Region, Warning,
+};
 pub use me::{Generation, MeImage, Version};
-pub use soft_disable::{Change, Neutralized, Refusal, SoftDisable, set_soft_disable};
+pub use soft_disable::{
+    Candidate, Change, LocatedStrap, Misplaced, Neutralized, Refusal, SoftDisable, StrapReading, StrapState,
+    set_soft_disable,
+};
+pub use straps::{Confidence, Table};
 
 /// What an image turned out to be.
 #[derive(Debug, Clone)]
@@ -32,6 +39,8 @@ pub struct Inspection {
     /// None where the ME region is unused, all FF or not understood; the error says why.
     pub me: Result<MeImage, ImageError>,
     pub soft_disable: SoftDisable,
+    /// What the located strap holds, whether or not it may be written.
+    pub strap: StrapReading,
 }
 
 /// Reads a full flash image: a descriptor and the ME region it names.
@@ -42,5 +51,6 @@ pub fn inspect(image: &[u8]) -> Result<Inspection, ImageError> {
     let descriptor = Descriptor::parse(image)?;
     let me = MeImage::in_flash(image, &descriptor);
     let soft_disable = SoftDisable::of(image, &descriptor, me.as_ref());
-    Ok(Inspection { descriptor, me, soft_disable })
+    let strap = StrapReading::of(image, &descriptor, me.as_ref().ok().map(|me| me.version));
+    Ok(Inspection { descriptor, me, soft_disable, strap })
 }

@@ -97,7 +97,7 @@ fn describe(bytes: &[u8], inspection: &Inspection, source: ImageSource) -> Firmw
         me_version: me.map(|me| me.version.to_string()),
         generation: me.map(|me| me.generation.to_string()),
         pch: match &inspection.descriptor.family {
-            PchFamily::Other(_) => None,
+            PchFamily::Unknown => None,
             known => Some(known.to_string()),
         },
         soft_disable: match &inspection.soft_disable {
