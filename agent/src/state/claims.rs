@@ -25,17 +25,16 @@ pub fn claims(stored: &Stored, history: &History) -> Claims {
     let staged = history.staged.as_ref();
     let run = match staged {
         Some(staged) => events.iter().find(|((_, id), _)| *id == staged.event),
-        None => {
-            events.iter().rev().find(|(_, event)| event.kind == Kind::Observed && outcome(event).is_some())
-        }
+        None => events
+            .iter()
+            .rev()
+            .find(|(_, event)| event.kind == Kind::Observed && outcomes(event).next().is_some()),
     };
     let result = staged.map(|staged| staged.result_sha256.as_str());
     let looks: Vec<_> = events.iter().filter(|(_, event)| is_look_at(event, result)).collect();
     Claims {
         since: run.map(|((_, id), event)| since(id, event, &events)),
-        pending: run
-            .and_then(|(_, event)| outcome(event))
-            .is_some_and(|it| text(it, "exit") == Some("pending")),
+        pending: run.is_some_and(|(_, event)| outcomes(event).any(|it| text(it, "exit") == Some("pending"))),
         effective: looks.iter().fold(None, |before, ((_, id), event)| still_effective(before, id, event)),
         recorded: looks.last().map(|((_, id), event)| Recorded {
             event: (*id).to_owned(),
@@ -52,10 +51,11 @@ fn is_look_at(event: &Event, result: Option<&str>) -> bool {
         && text(&event.body, "result_sha256") == result
 }
 
-/// The outcome of a step that neutralizes, or tells why not.
-fn outcome(event: &Event) -> Option<&Value> {
-    let outcomes = event.body.get("outcomes")?.as_array()?;
-    outcomes.iter().find(|it| text(it, "step").is_some_and(|step| step.starts_with("neutralize.")))
+/// The outcomes of steps that neutralize, or tell why not.
+fn outcomes(event: &Event) -> impl Iterator<Item = &Value> {
+    let outcomes = event.body.get("outcomes").and_then(Value::as_array);
+    let ours = |it: &&Value| text(it, "step").is_some_and(|step| step.starts_with("neutralize."));
+    outcomes.into_iter().flatten().filter(ours)
 }
 
 /// The facts of a run stand in its last event. A run that died before has its time only.
@@ -177,7 +177,11 @@ mod tests {
 
     #[test]
     fn a_run_that_asked_and_staged_nothing_counts_too() {
-        let asked = |exit: &str| json!({"outcomes": [{"step": "neutralize.stage-soft-disable", "exit": exit}], "facts": facts("b1", "normal")["facts"]});
+        let asked = |exit: &str| {
+            json!({"outcomes": [
+                {"step": "neutralize.read-flash", "exit": "satisfied"}, {"step": "neutralize.stage-soft-disable", "exit": exit}
+            ], "facts": facts("b1", "normal")["facts"]})
+        };
         let claims =
             told(&stored(&[(Kind::Observed, "r1", asked("pending")), (Kind::Observed, "r2", json!({}))]));
         assert_eq!((claims.pending, claims.since.unwrap().boot_id.as_deref()), (true, Some("b1")));
