@@ -14,7 +14,7 @@ use crate::descriptor::PchFamily;
 use crate::me::Generation;
 
 /// One PCH variant's way to stop the ME.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Strap {
     pub(crate) family: PchFamily,
     /// ME majors that run on this PCH: TXE and SPS count their own.
