@@ -9,7 +9,7 @@ use crate::board::{Board, me, put32, set_and_check};
 struct Row {
     word: &'static str,
     board: Board,
-    me: (Layout, u16, u16),
+    me: Me,
     bytes: &'static [(usize, u8)],
 }
 
@@ -122,8 +122,11 @@ const ALT: &[(usize, u8)] = &[(0x128, 0x80)];
 const COUGAR: &[(usize, u32)] = &[(10, 0x0041_0044)];
 const LYNX: &[(usize, u32)] = &[(10, 0x00c0_0000)];
 
-/// Board, ME image, and a piece of the refusal.
-const REFUSED: &[(&str, Board, (Layout, u16, u16), &str)] = &[
+/// Layout, major and minor.
+type Me = (Layout, u16, u16);
+
+/// Word, board, ME image, and a piece of the refusal.
+const REFUSED: &[(&str, Board, Me, &str)] = &[
     (
         "unknown",
         v2(0x4c, 0x0009_0190, NEW, &[(28, 0x8000_01b8)]),
