@@ -10,16 +10,19 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
+pub mod clean;
 pub mod container;
 mod descriptor;
 pub mod fit;
 pub mod gates;
 pub mod manifest;
 mod me;
+pub mod neutralize;
 pub mod signature;
 mod soft_disable;
-pub mod uefi;
 mod straps;
+pub mod uefi;
+pub mod warnings;
 
 pub use bytes::ImageError;
 pub use descriptor::{

@@ -1,0 +1,173 @@
+//! What `neutralize` does to a full dump: a method, its gates, its warnings. It refuses, or shows its evidence.
+
+use serde::Serialize;
+
+use crate::bytes::slice;
+use crate::clean::{self, clean};
+use crate::gates::{Allowed, Breach, Change, compare, partition_table};
+use crate::manifest::Manifest;
+use crate::signature::Verdict;
+use crate::warnings::{Warning, warnings};
+use crate::{
+    Descriptor, Generation, ImageError, Inspection, MeImage, SoftDisable, inspect, set_soft_disable,
+};
+
+/// How far to go. Both leave the descriptor's region map and every other region as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Remove what the ME does not need to start the platform, and set its soft-disable strap.
+    #[serde(rename = "clean+soft-disable")]
+    CleanAndSoftDisable,
+    /// Set the soft-disable strap alone.
+    SoftDisable,
+}
+
+impl Method {
+    /// The policy's word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::CleanAndSoftDisable => "clean+soft-disable",
+            Self::SoftDisable => "soft-disable",
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub method: Method,
+    /// Partitions that cleaning keeps besides FTPR; none means what the generation is known to need.
+    pub keep: Option<Vec<String>>,
+}
+
+/// A neutralized copy of an image, with the evidence for it.
+#[derive(Debug, Clone)]
+pub struct Neutralized {
+    pub method: Method,
+    pub image: Vec<u8>,
+    /// Found by comparing the images. Empty where the original was neutralized already.
+    pub changes: Vec<Change>,
+    pub before: Inspection,
+    pub after: Inspection,
+    pub warnings: Vec<Warning>,
+    /// The signature of the partition that starts the platform, before and after.
+    pub signatures: [Verdict; 2],
+    /// Partitions kept besides FTPR; empty unless cleaned.
+    pub kept: Vec<String>,
+}
+
+/// Why nothing was made of an image.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The image cannot be believed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error("the image is not whole: {0}")]
+    Invalid(String),
+    /// This image is what it is, and the method does not fit it.
+    #[error("{0}")]
+    Impossible(String),
+    #[error(transparent)]
+    Breach(#[from] Breach),
+}
+
+/// A neutralized copy of `image`, a full flash dump. It has the same size and the same regions, and nothing but FF fills
+/// in the ME region, its partition table and the bits of the soft-disable strap differs; the code partition's signature
+/// was valid before and is valid after.
+///
+/// # Errors
+/// [`Refusal`], and then there is nothing to write.
+pub fn neutralize(image: &[u8], options: &Options) -> Result<Neutralized, Refusal> {
+    let before = inspect(image)?;
+    let signature = check_original(image, &before)?;
+    let keep = options.keep.clone().unwrap_or_else(|| before.me.as_ref().map(needed).unwrap_or_default());
+    let changed = match options.method {
+        Method::SoftDisable => {
+            set_soft_disable(image).map_err(|refusal| Refusal::Impossible(refusal.to_string()))?.image
+        }
+        Method::CleanAndSoftDisable => clean_and_soft_disable(image, &before, &keep)?,
+    };
+    let after = inspect(&changed)?;
+    let signatures = [signature, check_code_partition(&changed, &after, "after")?];
+    let changes = compare(image, &changed, &allowed(image, &before, options.method)?)?;
+    Ok(Neutralized {
+        method: options.method,
+        warnings: warnings(image, &before, options.method, &keep),
+        signatures,
+        image: changed,
+        changes,
+        kept: if options.method == Method::CleanAndSoftDisable { keep } else { Vec::new() },
+        before,
+        after,
+    })
+}
+
+/// What cleaning keeps besides FTPR where nobody says otherwise. Without MFS, ME 11 boards lose PCIe clocks, and with them
+/// the network card or the disk (reference/me.md 2.5, 7 item 7).
+pub fn needed(me: &MeImage) -> Vec<String> {
+    if me.generation == Generation::Three { vec!["MFS".into()] } else { Vec::new() }
+}
+
+/// The gates that hold for every method, before anything is made.
+fn check_original(image: &[u8], inspection: &Inspection) -> Result<Verdict, Refusal> {
+    let end = inspection.descriptor.flash_end();
+    if end > image.len() {
+        return Err(Refusal::Invalid(format!(
+            "its regions end at {end:#x} and the file at {:#x}: a partial dump, such as chip 1 of 2; dump all chips and \
+             join them",
+            image.len()
+        )));
+    }
+    check_code_partition(image, inspection, "before")
+}
+
+/// The signature of the partition that starts the platform must hold, or a bad dump would be flashed back.
+fn check_code_partition(image: &[u8], inspection: &Inspection, when: &str) -> Result<Verdict, Refusal> {
+    if let Err(error) = &inspection.me {
+        return Err(Refusal::Impossible(error.to_string()));
+    }
+    let (base, end) = me_region(&inspection.descriptor)?;
+    let region = slice(image, base, end - base, "ME region")?;
+    let offset = MeImage::parse(region)?.manifest_offset;
+    match Manifest::parse(region, offset)?.verify(region) {
+        valid @ Verdict::Valid { .. } => Ok(valid),
+        other => Err(Refusal::Invalid(format!(
+            "the signature of the code partition at {:#x} does not hold {when}: {other}; dump the flash anew",
+            base + offset
+        ))),
+    }
+}
+
+fn clean_and_soft_disable(image: &[u8], before: &Inspection, keep: &[String]) -> Result<Vec<u8>, Refusal> {
+    // The strap first: where it may not be set, nothing is cleaned either.
+    if let SoftDisable::Refused(why) = &before.soft_disable {
+        return Err(Refusal::Impossible(format!("setting the soft-disable strap: {why}")));
+    }
+    let flags =
+        clean::Options { soft_disable: true, whitelist: Some(keep.to_vec()), ..clean::Options::default() };
+    Ok(clean(image, &flags).map_err(|refusal| Refusal::Impossible(refusal.to_string()))?.image)
+}
+
+/// What the gates let pass.
+fn allowed(image: &[u8], before: &Inspection, method: Method) -> Result<Allowed, Refusal> {
+    let straps = match &before.soft_disable {
+        SoftDisable::Possible { straps } | SoftDisable::AlreadySet { straps } => {
+            straps.iter().map(|strap| (strap.offset, 1 << strap.bit)).collect()
+        }
+        SoftDisable::Refused(_) => Vec::new(),
+    };
+    if method == Method::SoftDisable {
+        return Ok(Allowed { straps, ..Allowed::default() });
+    }
+    let region = me_region(&before.descriptor)?;
+    slice(image, region.0, region.1 - region.0, "ME region")?;
+    let table = partition_table(image, region)?;
+    Ok(Allowed { straps, fill: Some(region), table: Some(table) })
+}
+
+fn me_region(descriptor: &Descriptor) -> Result<(usize, usize), Refusal> {
+    let region =
+        descriptor.region("me").ok_or_else(|| Refusal::Impossible("there is no ME region".into()))?;
+    Ok((region.base, region.limit + 1))
+}
