@@ -53,6 +53,9 @@ pub enum Command {
     /// Look at a policy file
     #[command(subcommand)]
     Policy(Policy),
+    /// Work on firmware images as files
+    #[command(subcommand)]
+    Firmware(Firmware),
 }
 
 #[derive(Debug, Args)]
@@ -164,4 +167,69 @@ pub enum Policy {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Firmware {
+    /// Remove the ME's code from an image, with me_cleaner's own flags; without -O the file is edited in place
+    Clean(Clean),
+}
+
+#[derive(Debug, Args)]
+pub struct Clean {
+    /// A full flash dump, or an ME region alone
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Write the result here and leave FILE as it is
+    #[arg(short = 'O', long, value_name = "FILE", conflicts_with = "check")]
+    pub output: Option<PathBuf>,
+
+    /// Set the soft-disable strap (HAP, AltMeDisable) besides removing code
+    #[arg(short = 'S', long, conflicts_with = "soft_disable_only")]
+    pub soft_disable: bool,
+
+    /// Set the soft-disable strap and remove nothing
+    #[arg(short = 's', long)]
+    pub soft_disable_only: bool,
+
+    /// Move FTPR to the top of the ME region
+    #[arg(short, long)]
+    pub relocate: bool,
+
+    /// Cut off the empty end of the ME region; of a full image that shows in -D and -M alone
+    #[arg(short, long)]
+    pub truncate: bool,
+
+    /// Keep the modules of FTPR
+    #[arg(short, long)]
+    pub keep_modules: bool,
+
+    /// Partitions to keep besides FTPR, separated by commas
+    #[arg(short, long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "blacklist")]
+    pub whitelist: Option<Vec<String>>,
+
+    /// Partitions to remove, separated by commas; all others are kept
+    #[arg(short, long, value_name = "NAMES", value_delimiter = ',')]
+    pub blacklist: Option<Vec<String>>,
+
+    /// Take away the ME's access to other regions
+    #[arg(short, long)]
+    pub descriptor: bool,
+
+    /// Write the resulting flash descriptor here
+    #[arg(short = 'D', long, value_name = "FILE")]
+    pub extract_descriptor: Option<PathBuf>,
+
+    /// Write the resulting ME region here
+    #[arg(short = 'M', long, value_name = "FILE")]
+    pub extract_me: Option<PathBuf>,
+
+    /// Look at the image and check its signature; change nothing
+    #[arg(short, long)]
+    pub check: bool,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
 }

@@ -5,7 +5,7 @@
 //! constant bits agree (reference/me.md 1.5), otherwise the refusal says which of them did not.
 //!
 //! Today it reads descriptors of ICH8 to Meteor Lake and ME 6 to 18 images far enough to name version and generation,
-//! and sets the soft-disable strap where the table knows it. It removes no code and checks no signature.
+//! sets the soft-disable strap where the table knows it, checks signatures, and removes code of ME 1 to 11.
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +22,6 @@ pub mod signature;
 mod soft_disable;
 mod straps;
 pub mod uefi;
-pub mod warnings;
 
 pub use bytes::ImageError;
 pub use descriptor::{

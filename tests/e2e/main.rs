@@ -5,6 +5,7 @@
 mod architecture;
 mod bad_input;
 mod canary;
+mod clean;
 mod crash;
 mod first_command;
 mod neutralize;

@@ -12,6 +12,7 @@ use crate::log;
 
 mod apply;
 mod detect;
+mod firmware;
 mod policy;
 mod verify;
 
@@ -22,12 +23,15 @@ pub async fn run(command: Command) -> Exit {
         Command::Detect(it) => it.json.then_some(None),
         Command::Verify(it) => it.json.then(|| Some(it.out.clone())),
         Command::Policy(Policy::Lint { json, .. } | Policy::Explain { json, .. }) => json.then_some(None),
+        // Prints its own schema.
+        Command::Firmware(_) => None,
     };
     let ended = match command {
         Command::Apply(arguments) => apply::apply(&arguments).await,
         Command::Plan(arguments) => apply::plan(&arguments).await,
         Command::Detect(arguments) => detect::detect(&arguments).await,
         Command::Verify(arguments) => verify::verify(&arguments).await,
+        Command::Firmware(it) => firmware::run(&it),
         Command::Policy(Policy::Lint { file, json }) => policy::lint(&file, json),
         Command::Policy(Policy::Explain { file, facts, root, site, role, json }) => {
             policy::explain(&policy::Explain { file, facts, root, site, role, json }).await

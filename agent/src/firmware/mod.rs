@@ -1,5 +1,7 @@
 //! Firmware images as files: read once, judged by `oob-mecheck`, described to `decide`.
 
+pub mod clean;
+mod outputs;
 mod staging;
 
 pub use staging::{Staging, lay_out};

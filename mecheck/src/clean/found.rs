@@ -87,7 +87,7 @@ impl<'a> Found<'a> {
         let whole = Region { bytes: image, base: 0 };
         if whole.is(0, FPT) || whole.is(0x10, FPT) {
             let (me, generation) = Me::read(whole, false)?;
-            if image.len() % PAGE != 0 {
+            if !image.len().is_multiple_of(PAGE) {
                 let why = "its size is no multiple of 4096: the file is cut off, or no flash region";
                 return Err(ImageError::new("ME region", image.len(), why).into());
             }

@@ -33,7 +33,8 @@ struct Module {
 pub(super) fn plan(me: &Me<'_>) -> Result<Option<ModulePlan>, Refusal> {
     let (region, start) = (me.region, me.code.start);
     let Some((modules, headers_end)) = headers(me)? else { return Ok(None) };
-    let mut plan = ModulePlan { kept: vec![start..headers_end], ..ModulePlan::default() };
+    let mut plan = ModulePlan::default();
+    plan.kept.push(start..headers_end);
     let mut lookup: Option<Lookup> = None;
     let mut wanted: Vec<u32> = Vec::new();
     for module in &modules {

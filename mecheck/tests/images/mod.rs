@@ -121,9 +121,9 @@ pub(crate) fn gen2(major: u16, seed: u8) -> Vec<u8> {
         seed,
     );
     put(&mut region, 0x8000, &filler(99, 0x8000));
-    let modules: [(&[u8], u32, u32, u32, u32, u32); 5] = [
+    let modules = [
         // name, load base, offset, uncompressed, size, compression
-        (b"UPDATE", 0, 0x800, 0x400, 0x400, 0),
+        (b"UPDATE".as_slice(), 0_u32, 0x800_u32, 0x400_u32, 0x400_u32, 0_u32),
         (b"ROMP", 0, 0xc00, 0x400, 0x400, 0),
         (b"BUP", 0x2000_0000, 0x1000, 0x2000, 0x1000, 1),
         (b"KERNEL", 0x2000_3000, 0x1000, 0x2000, 0x1000, 1),
