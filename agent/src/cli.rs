@@ -173,6 +173,51 @@ pub enum Policy {
 pub enum Firmware {
     /// Remove the ME's code from an image, with me_cleaner's own flags; without -O the file is edited in place
     Clean(Clean),
+    /// Stage a neutralized copy of a full dump, with scripts that flash it and take it back; nothing is flashed
+    Neutralize(Neutralize),
+}
+
+#[derive(Debug, Args)]
+pub struct Neutralize {
+    /// A full flash dump; it is read, never written
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// The staging directory to make
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Take methods, kept partitions and pinned results from this policy's rule that neutralizes
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+
+    /// Which rule of the policy, where several neutralize
+    #[arg(long, value_name = "ID", requires = "policy")]
+    pub rule: Option<String>,
+
+    /// A method to try, in order; without it clean+soft-disable, then soft-disable
+    #[arg(long, value_enum, value_name = "METHOD", conflicts_with = "policy")]
+    pub method: Vec<ImageMethod>,
+
+    /// A partition that code removal keeps besides FTPR, such as MFS; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub keep: Vec<String>,
+
+    /// Remove code though the image carries Boot Guard manifests, which fuses may enforce
+    #[arg(long)]
+    pub accept_boot_guard: bool,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ImageMethod {
+    #[value(name = "clean+soft-disable")]
+    CleanAndSoftDisable,
+    #[value(name = "soft-disable")]
+    SoftDisable,
 }
 
 #[derive(Debug, Args)]

@@ -22,6 +22,7 @@ pub mod signature;
 mod soft_disable;
 mod straps;
 pub mod uefi;
+pub mod warnings;
 
 pub use bytes::ImageError;
 pub use descriptor::{

@@ -1,11 +1,12 @@
 //! Staging a neutralized image. Nothing is flashed: the verdict is `staged`, never more.
 
+use oob_mecheck::neutralize::{self, Neutralized, Options, Refusal};
 use oob_policy::{Exit, ImageSource, Method, Outcome, Status, Step};
 use serde_json::json;
 
 use super::{Run, failed, outcome, with_evidence};
 use crate::error::chain_of;
-use crate::firmware::{Image, Staging, lay_out, sha256_hex};
+use crate::firmware::{Binding, Image, Staging, lay_out, sha256_hex};
 use crate::state::{Kind, StateError, Written};
 
 /// Stages a copy of the image changed by `method`; `skipped` is why no method before it was taken.
@@ -25,7 +26,7 @@ pub(super) fn stage(
         );
     };
     run.progress.begin(&format!("firmware: changing a copy of the image, by `{}`", method.word()));
-    let mut ended = changed(run, step, image, method, keep).unwrap_or_else(|refused| refused);
+    let mut ended = changed(run, step, image, method, keep, skipped).unwrap_or_else(|refused| refused);
     run.progress.end(match ended.status {
         Status::Done => "staged",
         Status::AlreadySo => "so already",
@@ -50,8 +51,9 @@ fn changed(
     image: &Image,
     method: Method,
     keep: &[String],
+    skipped: &[String],
 ) -> Result<Outcome, Outcome> {
-    let (done, inspection) = neutralize(&image.bytes, method, keep).map_err(|refusal| {
+    let done = neutralize(&image.bytes, method, keep).map_err(|refusal| {
         failed(step, Exit::DeviceFailed, "image-refused", format!("{refusal}; no file was written"))
     })?;
     check_pins(run, &sha256_hex(&done.image))
@@ -71,7 +73,12 @@ fn changed(
         "me_state": run.detection.text("intel.me.state"),
         "heci": run.detection.text("intel.me.pci"),
     });
-    let staging = lay_out(&image.bytes, &inspection, &done, &run.policy.sha256, &machine);
+    let binding = Binding {
+        policy_sha256: Some(run.policy.sha256.clone()),
+        machine: Some(machine),
+        skipped: skipped.to_vec(),
+    };
+    let staging = lay_out(&image.bytes, &done, &binding);
     let (directory, fresh) = write(run, &staging, method).map_err(|error| {
         let text = format!("staging the image: {}", chain_of(&error));
         failed(step, Exit::EscrowNotDurable, "staging-not-written", text)
@@ -139,18 +146,20 @@ fn write(run: &mut Run<'_>, staging: &Staging, method: Method) -> Result<(String
     if !known {
         let body = json!({
             "original_sha256": staging.original_sha256, "result_sha256": staging.result_sha256,
-            "method": method.word(), "verdict": "staged",
+            "manifest_sha256": staging.manifest_sha256, "method": method.word(), "verdict": "staged",
         });
         run.chain.record(run.store, Kind::Staged, body)?;
     }
     Ok((run.store.staged_dir(&device_id, name)?.display().to_string(), fresh || !known))
 }
 
-fn neutralize(
-    image: &[u8],
-    _method: Method,
-    _keep: &[String],
-) -> Result<(oob_mecheck::Neutralized, oob_mecheck::Inspection), oob_mecheck::Refusal> {
-    let inspection = oob_mecheck::inspect(image)?;
-    Ok((oob_mecheck::set_soft_disable(image)?, inspection))
+fn neutralize(image: &[u8], method: Method, keep: &[String]) -> Result<Neutralized, Refusal> {
+    let method = match method {
+        Method::CleanAndSoftDisable => neutralize::Method::CleanAndSoftDisable,
+        Method::SoftDisable => neutralize::Method::SoftDisable,
+        Method::Lockdown | Method::ReportOnly => {
+            return Err(Refusal::Impossible(format!("`{}` changes no image", method.word())));
+        }
+    };
+    neutralize::neutralize(image, &Options { method, keep: Some(keep.to_vec()) })
 }

@@ -15,6 +15,7 @@ use crate::log;
 pub(super) fn run(command: &Firmware) -> Result<Exit, Stop> {
     match command {
         Firmware::Clean(arguments) => clean(arguments),
+        Firmware::Neutralize(arguments) => firmware::stage::run(arguments),
     }
 }
 

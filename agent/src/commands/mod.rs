@@ -14,6 +14,7 @@ mod apply;
 mod detect;
 mod firmware;
 mod policy;
+pub(crate) use policy::read_policy;
 mod verify;
 
 pub async fn run(command: Command) -> Exit {

@@ -89,7 +89,7 @@ fn read_facts(file: &Path) -> Result<Detection, Stop> {
 }
 
 /// Reads and checks a policy; every diagnostic goes to stderr at once, and any error ends with exit 3.
-pub(super) fn read_policy(file: &Path) -> Result<Policy, Stop> {
+pub(crate) fn read_policy(file: &Path) -> Result<Policy, Stop> {
     let (source, shown) = read_source(file)?;
     let (policy, diagnostics) = Policy::parse(&source, &shown, &sha256_hex(source.as_bytes()));
     show(&diagnostics, &source, &shown);

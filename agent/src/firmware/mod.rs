@@ -2,17 +2,21 @@
 
 pub mod clean;
 mod outputs;
+pub mod stage;
 mod staging;
 
-pub use staging::{Staging, lay_out};
+pub use staging::{Binding, Staging, lay_out};
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use oob_mecheck::{Generation, Inspection, PchFamily, SoftDisable};
-use oob_policy::{Firmware, ImageSource};
+use oob_mecheck::fit::BootGuard;
+use oob_mecheck::gates::ChangeKind;
+use oob_mecheck::neutralize::{Method, Neutralized, Options, needed, neutralize};
+use oob_mecheck::{Inspection, PchFamily};
+use oob_policy::{CleanVerdict, Firmware, ImageSource};
 
 use crate::files::open_regular;
 use crate::machine::{FlashChip, LARGEST_FLASH, Machine};
@@ -92,6 +96,12 @@ impl Drop for Scratch<'_> {
 
 fn describe(bytes: &[u8], inspection: &Inspection, source: ImageSource) -> Firmware {
     let me = inspection.me.as_ref().ok();
+    let made = |method| neutralize(bytes, &Options { method, keep: None });
+    let (set, cleaned) = (made(Method::SoftDisable), made(Method::CleanAndSoftDisable));
+    let warnings = |made: &Result<Neutralized, _>| -> Vec<String> {
+        made.iter().flat_map(|made| made.warnings.iter().map(|warning| warning.text.clone())).collect()
+    };
+    let always = warnings(&set);
     Firmware {
         source,
         sha256: sha256_hex(bytes),
@@ -102,25 +112,29 @@ fn describe(bytes: &[u8], inspection: &Inspection, source: ImageSource) -> Firmw
             PchFamily::Unknown => None,
             known => Some(known.to_string()),
         },
-        soft_disable: match &inspection.soft_disable {
-            SoftDisable::Possible { .. } => oob_policy::SoftDisable::Possible,
-            SoftDisable::AlreadySet { .. } => oob_policy::SoftDisable::AlreadySet,
-            SoftDisable::Refused(why) => oob_policy::SoftDisable::Refused(why.clone()),
+        soft_disable: match &set {
+            Ok(made) if made.changes.is_empty() => oob_policy::SoftDisable::AlreadySet,
+            Ok(_) => oob_policy::SoftDisable::Possible,
+            Err(refusal) => oob_policy::SoftDisable::Refused(refusal.to_string()),
         },
-        clean: oob_policy::CleanVerdict::Refused("this build removes no code yet".to_owned()),
-        keep: me.map(|me| kept_by_default(me.generation)).unwrap_or_default(),
-        boot_guard: None,
-        warnings: Vec::new(),
-        clean_warnings: Vec::new(),
+        clean: match &cleaned {
+            Ok(made) if made.changes.iter().any(|change| change.kind == ChangeKind::Fill) => {
+                CleanVerdict::Possible
+            }
+            Ok(_) => CleanVerdict::AlreadyClean,
+            Err(refusal) => CleanVerdict::Refused(refusal.to_string()),
+        },
+        keep: me.map(needed).unwrap_or_default(),
+        boot_guard: boot_guard(bytes),
+        clean_warnings: warnings(&cleaned).into_iter().filter(|text| !always.contains(text)).collect(),
+        warnings: always,
     }
 }
 
-/// Without MFS, machines of ME 11 have lost NVMe drives, network adapters and PCIe ports (reference/me.md 7, item 7).
-pub(crate) fn kept_by_default(generation: Generation) -> Vec<String> {
-    match generation {
-        Generation::Three => vec!["MFS".to_owned()],
-        Generation::One | Generation::Two | Generation::Ifwi => Vec::new(),
-    }
+/// The manifests with which Boot Guard could be enforced; whether it is, stands in fuses.
+pub(crate) fn boot_guard(image: &[u8]) -> Option<String> {
+    let guard = BootGuard::find(image).ok().flatten().filter(BootGuard::is_complete)?;
+    Some(format!("Boot Guard's key manifest and boot policy manifest (FIT at {:#x})", guard.fit))
 }
 
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {

@@ -5,7 +5,10 @@
 
 use std::fmt::Write;
 
-use oob_mecheck::{Change, Descriptor, Inspection, Neutralized};
+use oob_mecheck::fit::BootGuard;
+use oob_mecheck::gates::Change;
+use oob_mecheck::neutralize::{Method, Neutralized};
+use oob_mecheck::{Descriptor, Inspection};
 use serde_json::{Value, json};
 
 use super::sha256_hex;
@@ -17,73 +20,116 @@ const FLASHROM_NAMES: [(&str, &str); 6] =
 /// The files of a staging directory by name.
 pub struct Staging {
     pub files: Vec<(&'static str, Vec<u8>)>,
+    pub method: Method,
     pub original_sha256: String,
     pub result_sha256: String,
+    pub manifest_sha256: String,
 }
 
-/// Lays out the files for an image whose soft-disable strap was set. `machine` is what ties the image to the machine.
-pub fn lay_out(
-    original: &[u8],
-    inspection: &Inspection,
-    done: &Neutralized,
-    policy_sha256: &str,
-    machine: &Value,
-) -> Staging {
+/// Why this image, for this machine, under this policy: what the manifest says of its origin.
+#[derive(Debug, Default)]
+pub struct Binding {
+    /// sha256 (hex) of the policy file, where there is one.
+    pub policy_sha256: Option<String>,
+    /// What ties the image to a machine, where one was looked at.
+    pub machine: Option<Value>,
+    /// Methods that came before this one, and why each was not taken.
+    pub skipped: Vec<String>,
+}
+
+/// Lays out the files of a neutralized image that differs from its original.
+pub fn lay_out(original: &[u8], done: &Neutralized, binding: &Binding) -> Staging {
     let original_sha256 = sha256_hex(original);
     let result_sha256 = sha256_hex(&done.image);
     let mut files = vec![
         ("original.bin", original.to_vec()),
         ("neutralized.bin", done.image.clone()),
-        ("flash.layout", layout(&inspection.descriptor).into_bytes()),
-        ("flash.sh", script("neutralized.bin", &result_sha256).into_bytes()),
-        ("rollback.sh", script("original.bin", &original_sha256).into_bytes()),
+        ("flash.layout", layout(&done.before.descriptor).into_bytes()),
+        ("flash.sh", script(done.method, "neutralized.bin", &result_sha256).into_bytes()),
+        ("rollback.sh", script(done.method, "original.bin", &original_sha256).into_bytes()),
         ("changes.json", pretty(&changes(&done.changes))),
     ];
     let hashes: serde_json::Map<String, Value> =
         files.iter().map(|(name, bytes)| ((*name).to_owned(), sha256_hex(bytes).into())).collect();
-    let mut manifest = manifest(inspection, done, policy_sha256, &Value::Object(hashes));
-    manifest["machine"] = machine.clone();
-    files.push(("manifest.json", pretty(&manifest)));
-    Staging { files, original_sha256, result_sha256 }
+    let manifest = pretty(&manifest(original, done, binding, &Value::Object(hashes)));
+    let manifest_sha256 = sha256_hex(&manifest);
+    files.push(("manifest.json", manifest));
+    Staging { files, method: done.method, original_sha256, result_sha256, manifest_sha256 }
 }
 
-fn manifest(inspection: &Inspection, done: &Neutralized, policy_sha256: &str, hashes: &Value) -> Value {
-    let me = inspection.me.as_ref().ok();
+fn manifest(original: &[u8], done: &Neutralized, binding: &Binding, hashes: &Value) -> Value {
     json!({
-        "schema": "oob-staging/1",
+        "schema": "oob-staging/2",
         "verdict": "staged",
         "agent": { "name": "oob-agent", "version": env!("CARGO_PKG_VERSION") },
-        "policy_sha256": policy_sha256,
-        "method": "soft-disable",
+        "policy_sha256": binding.policy_sha256,
+        "machine": binding.machine,
+        "method": done.method,
+        "methods_skipped": binding.skipped,
+        "kept_partitions": done.kept,
         "platform": {
-            "pch": inspection.descriptor.family.to_string(),
-            "me_version": me.map(|me| me.version.to_string()),
-            "generation": me.map(|me| me.generation.to_string()),
-            "pch_straps": inspection.descriptor.strap_count,
+            "pch": done.before.descriptor.family,
+            "evidence": done.before.descriptor.evidence,
+            "me_version": me(&done.before, |me| me.version.to_string().into()),
+            "generation": me(&done.before, |me| me.generation.to_string().into()),
+            "masters": done.before.descriptor.masters,
         },
+        "soft_disable": { "before": done.before.strap, "after": done.after.strap },
+        "regions": { "before": regions(original, &done.before), "after": regions(&done.image, &done.after) },
+        "code_signature": { "before": done.signatures[0], "after": done.signatures[1] },
+        "boot_guard": BootGuard::find(original).ok().flatten(),
         "changes": changes(&done.changes),
-        "signatures": "not checked by this build",
-        "warnings": [
-            "Boot Guard state is not read from this image; a soft-disabled ME usually keeps it working",
-            "vendor firmware with self-healing may undo the change at the next boot",
-            "later firmware updates may undo the change: verify again after each",
-        ],
-        "expected_after_power_cycle": {
-            "hfsts1": "ME device absent, or working state 4 or 5 with operation mode 2 or 3 and init complete 0",
-            "source": "reference picture for a set soft-disable strap; only a look at the running machine on a later boot may say effective",
-        },
+        "warnings": done.warnings,
+        "expected_after_power_cycle": expected(done.method),
         "sha256": hashes,
     })
 }
 
+fn me(inspection: &Inspection, tell: impl Fn(&oob_mecheck::MeImage) -> Value) -> Value {
+    inspection.me.as_ref().map_or(Value::Null, tell)
+}
+
+/// Every region with the hash of its bytes in this image.
+fn regions(image: &[u8], inspection: &Inspection) -> Value {
+    let regions = inspection.descriptor.regions.iter();
+    regions
+        .map(|region| {
+            let bytes = image.get(region.base..=region.limit);
+            json!({
+                "name": region.name, "offset": region.base, "size": region.limit + 1 - region.base,
+                "sha256": bytes.map(sha256_hex),
+            })
+        })
+        .collect()
+}
+
+/// The picture of reference/me.md 4.2. It is an expectation: only a look at the running machine may say `effective`.
+fn expected(method: Method) -> Value {
+    let text = "the ME's PCI function is gone, or HFSTS1 shows init complete 0 and operation mode 2 or 3 with error 0";
+    let without_strap =
+        "if the strap is not honored: init complete 0, error 3 (image failure), HFSTS2 phase BUP state 32";
+    json!({
+        "hfsts1": {
+            "init_complete": 0, "operation_mode": [2, 3], "working_state": "4, or not 5 with init complete 0",
+        },
+        "text": match method {
+            Method::SoftDisable => text.to_owned(),
+            Method::CleanAndSoftDisable => format!("{text}; {without_strap}"),
+        },
+    })
+}
+
 fn changes(changes: &[Change]) -> Value {
-    let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let hex = |bytes: &[u8]| match bytes {
+        [] => Value::Null,
+        bytes => bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")).into(),
+    };
     changes
         .iter()
         .map(|change| {
             json!({
-                "offset": change.offset, "length": change.old.len(),
-                "old": hex(&change.old), "new": hex(&change.new), "what": change.what,
+                "offset": change.offset, "length": change.length, "kind": change.kind,
+                "old": hex(&change.old), "new": hex(&change.new),
             })
         })
         .collect()
@@ -99,16 +145,34 @@ fn layout(descriptor: &Descriptor) -> String {
     text
 }
 
-/// Writes the descriptor region alone, which is all that a soft-disable strap changes; flashrom verifies what it wrote.
-fn script(image: &str, sha256: &str) -> String {
+/// Writes the regions that the method changes and no other; then reads them back and compares.
+fn script(method: Method, image: &str, sha256: &str) -> String {
+    let regions = match method {
+        Method::SoftDisable => "-i fd",
+        Method::CleanAndSoftDisable => "-i fd -i me",
+    };
+    // Another board's image would not start this one. Rolling back must work from any state, so it asks nothing.
+    let guard = if image == "neutralized.bin" {
+        "if ! run -i fd -v original.bin && ! run -i fd -v neutralized.bin; then\n\
+         \x20 echo 'the chip holds another descriptor than the one that was judged: nothing was written' >&2\n\
+         \x20 exit 1\n\
+         fi\n"
+    } else {
+        ""
+    };
     format!(
         "#!/bin/sh\n\
-         # Needs flashrom and a programmer: internal by default, or FLASHROM_PROGRAMMER=ch341a_spi and the like.\n\
-         # Read all chips twice and keep the dumps before you write. Power-cycle afterwards, then verify.\n\
+         # Needs flashrom and a programmer: internal by default, or FLASHROM_PROGRAMMER=ch341a_spi and the like;\n\
+         # FLASHROM_CHIP names the chip where flashrom asks for it. Read all chips twice and keep the dumps before you\n\
+         # write: this is for the machine that original.bin was read from, and no other. Power-cycle afterwards (mains\n\
+         # off), then verify.\n\
          set -eu\n\
          cd \"$(dirname \"$0\")\"\n\
          echo '{sha256}  {image}' | sha256sum -c -\n\
-         exec flashrom -p \"${{FLASHROM_PROGRAMMER:-internal}}\" -l flash.layout -i fd -w {image}\n"
+         run() {{ flashrom -p \"${{FLASHROM_PROGRAMMER:-internal}}\" ${{FLASHROM_CHIP:+-c \"$FLASHROM_CHIP\"}} -l flash.layout \"$@\"; }}\n\
+         {guard}\
+         run {regions} -w {image}\n\
+         run {regions} -v {image}\n"
     )
 }
 
