@@ -4,8 +4,8 @@
 //! an error names the offset. It never guesses: a strap bit is set only where PCH family, ME major and the strap's
 //! constant bits agree (reference/me.md 1.5), otherwise the refusal says which of them did not.
 //!
-//! Today it reads descriptors of ICH8 to Meteor Lake and ME 6 to 18 images far enough to name version and generation,
-//! sets the soft-disable strap where the table knows it, checks signatures, and removes code of ME 1 to 11.
+//! It reads descriptors and ME images of every generation, checks every manifest's signature, and sets the soft-disable
+//! strap of Skylake and Kaby Lake (ME 11).
 
 #![forbid(unsafe_code)]
 
@@ -16,8 +16,7 @@ mod descriptor;
 pub mod fit;
 pub mod gates;
 pub mod manifest;
-mod me;
-pub mod neutralize;
+pub mod me;
 pub mod signature;
 mod soft_disable;
 mod straps;
