@@ -17,6 +17,7 @@ pub mod fit;
 pub mod gates;
 pub mod manifest;
 pub mod me;
+pub mod neutralize;
 pub mod signature;
 mod soft_disable;
 mod straps;

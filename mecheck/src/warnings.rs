@@ -22,10 +22,7 @@ pub fn warnings(image: &[u8], inspection: &Inspection, method: Method, keep: &[S
     let mut add = |id, text: &str| found.push(Warning { id, text: text.to_owned() });
     if let Ok(me) = &inspection.me {
         of_the_generation(me, method, keep, &mut add);
-        let region =
-            inspection.descriptor.region("me").and_then(|region| image.get(region.base..=region.limit));
-        let manifest = region.and_then(|region| Manifest::parse(region, me.manifest_offset).ok());
-        if manifest.is_some_and(|manifest| manifest.pre_production()) {
+        if Manifest::parse(image, me.manifest_offset).is_ok_and(|manifest| manifest.pre_production()) {
             add(
                 "pre-production",
                 "the ME image is signed with a pre-production key: no machine on sale runs it",
