@@ -336,6 +336,22 @@ fn lying_tables_are_refused_with_an_offset() {
     assert!(refusal(&image, "").to_string().contains("overlaps"));
 }
 
+/// A partition that claims to be giant is no reason to write a giant file.
+#[test]
+fn a_giant_length_makes_no_giant_output() {
+    for mut region in [gen2(9, 3), gen3(11, 3)] {
+        let cleaned = done(&region, "").image;
+        for (which, entry) in [(&mut region, 0x30 + 0x20 * 3), (&mut cleaned.clone(), 0x30)] {
+            put32(which, entry + 0xc, 0xffff_0000);
+            for flags in ["kt", "krt", "t", "wt"] {
+                if let Ok(result) = clean(which, &options(flags)) {
+                    assert!(result.image.len() <= ME_LEN + 0x5000, "{flags}: {:#x}", result.image.len());
+                }
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
@@ -365,6 +381,7 @@ proptest! {
         let result = clean(&image, &options(&flags));
         prop_assert!(image == input);
         if let Ok(cleaned) = result {
+            prop_assert!(cleaned.image.len() <= image.len() + 0x5000);
             let again = clean(&image, &options(&flags)).expect("the same input, the same result");
             prop_assert!(again.image == cleaned.image);
             let oldest = cleaned.generation.contains("generation 1") || cleaned.image[ME_BASE..].iter().all(|byte| *byte == 0xff);

@@ -264,7 +264,7 @@ fn remove(
     }
     let needed = (end.max(partitions.extra_end) / PAGE + 1).saturating_mul(PAGE).saturating_add(SPARE);
     // What an earlier cleaning cut off stays cut off, and is not made up again.
-    let cleaned_before = already && partitions.erased.is_empty();
+    let cleaned_before = me.reaches_out() || (already && partitions.erased.is_empty());
     let size = if cleaned_before { needed.min(me.region.len()) } else { needed };
     result.minimum_size = Some(size);
     result.log.push(format!("the ME region needs {size} bytes ({size:#x}) of its {:#x}", me.region.len()));

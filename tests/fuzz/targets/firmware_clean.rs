@@ -12,8 +12,10 @@ fuzz_target!(|data: &[u8]| {
         relocate: flag(1),
         truncate: flag(2),
         keep_modules: flag(3),
-        descriptor: flag(4),
-        whitelist: if flag(5) { vec!["MFS".into()] } else { Vec::new() },
+        lock_descriptor: flag(4),
+        whitelist: flag(5).then(|| vec!["MFS".into()]),
+        extract_descriptor: flag(6),
+        extract_me: flag(7),
         ..Options::default()
     };
     if let Ok(done) = clean(image, &options) {
