@@ -175,6 +175,8 @@ pub enum Firmware {
     Clean(Clean),
     /// Stage a neutralized copy of a full dump, with scripts that flash it and take it back; nothing is flashed
     Neutralize(Neutralize),
+    /// Say what a file is, what it holds and what could be done with it; with -v every module
+    Inspect(Inspect),
 }
 
 #[derive(Debug, Args)]
@@ -218,6 +220,17 @@ pub enum ImageMethod {
     CleanAndSoftDisable,
     #[value(name = "soft-disable")]
     SoftDisable,
+}
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// A flash dump, a single region, or anything that might be one
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

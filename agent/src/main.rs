@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         log::problem(&format!("keeping secrets out of core dumps: {error}; going on without"));
     }
     let exit = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(commands::run(cli.command)),
+        Ok(runtime) => runtime.block_on(commands::run(cli.command, cli.log.verbose)),
         Err(error) => {
             log::problem(&format!("starting the runtime: {error}"));
             Exit::Internal

@@ -214,7 +214,8 @@ fn descriptor(file: &[u8]) -> Option<Container> {
         );
         return Some(told(Kind::BrokenDescriptor, offset, what));
     }
-    Some(if regions().any(|region| region.base < file.len() && region.name != "gbe") {
+    let held = |base: usize| (1..file.len()).contains(&base);
+    Some(if regions().any(|region| held(region.base) && region.name != "gbe") {
         told(Kind::FlashDump, offset, "a flash dump with its descriptor")
     } else {
         told(Kind::DescriptorAlone, offset, "a flash descriptor alone, without the regions it describes")

@@ -7,16 +7,38 @@ use oob_policy::{Exit, shown};
 use serde_json::{Value, json};
 
 use super::{Stop, print, print_json};
-use crate::cli::{Clean, Firmware};
+use crate::cli::{Clean, Firmware, Inspect};
 use crate::firmware::clean::{Done, Failure, Request, Written};
 use crate::firmware::{self, sha256_hex};
 use crate::log;
 
-pub(super) fn run(command: &Firmware) -> Result<Exit, Stop> {
+pub(super) fn run(command: &Firmware, verbose: u8) -> Result<Exit, Stop> {
     match command {
         Firmware::Clean(arguments) => clean(arguments),
         Firmware::Neutralize(arguments) => firmware::stage::run(arguments),
+        Firmware::Inspect(arguments) => inspect(arguments, verbose > 0),
     }
+}
+
+fn inspect(arguments: &Inspect, all: bool) -> Result<Exit, Stop> {
+    let bytes = firmware::read(&arguments.file).map_err(|why| {
+        let stop = Stop::new(Exit::DeviceFailed, "image-unreadable", shown(&why));
+        if arguments.json {
+            let _ = stop.print_json(None);
+        }
+        stop
+    })?;
+    let found = firmware::inspect::inspect(&bytes);
+    if arguments.json {
+        print_json(&found.json())?;
+    } else {
+        print(&firmware::inspection_text(&found, all))?;
+    }
+    if found.exit() != Exit::Satisfied {
+        let file = arguments.file.display();
+        log::problem(&shown(&format!("inspecting {file}: {}", found.reason())));
+    }
+    Ok(found.exit())
 }
 
 fn clean(arguments: &Clean) -> Result<Exit, Stop> {

@@ -17,7 +17,8 @@ mod policy;
 pub(crate) use policy::read_policy;
 mod verify;
 
-pub async fn run(command: Command) -> Exit {
+/// `verbose` is how often -v was given: some results say more then.
+pub async fn run(command: Command, verbose: u8) -> Exit {
     // A program that asked for JSON gets it on every path.
     let json = match &command {
         Command::Apply(it) | Command::Plan(it) => it.json.then(|| Some(it.out.clone())),
@@ -32,7 +33,7 @@ pub async fn run(command: Command) -> Exit {
         Command::Plan(arguments) => apply::plan(&arguments).await,
         Command::Detect(arguments) => detect::detect(&arguments).await,
         Command::Verify(arguments) => verify::verify(&arguments).await,
-        Command::Firmware(it) => firmware::run(&it),
+        Command::Firmware(it) => firmware::run(&it, verbose),
         Command::Policy(Policy::Lint { file, json }) => policy::lint(&file, json),
         Command::Policy(Policy::Explain { file, facts, root, site, role, json }) => {
             policy::explain(&policy::Explain { file, facts, root, site, role, json }).await

@@ -1,10 +1,14 @@
 //! Firmware images as files: read once, judged by `oob-mecheck`, described to `decide`.
 
 pub mod clean;
+pub mod inspect;
+mod inspect_text;
+pub mod outlook;
 mod outputs;
 pub mod stage;
 mod staging;
 
+pub use inspect_text::text as inspection_text;
 pub use staging::{Binding, Staging, lay_out};
 
 use std::fs::{self, DirBuilder};
@@ -35,16 +39,7 @@ impl Image {
     /// A sentence for people where the file cannot be read, is too large, or is no flash image.
     pub fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display();
-        let mut file =
-            open_regular(path).map_err(|error| format!("opening firmware image {shown}: {error}"))?;
-        let mut bytes = Vec::new();
-        let limited = Read::by_ref(&mut file).take(LARGEST_FLASH + 1).read_to_end(&mut bytes);
-        limited.map_err(|error| format!("reading firmware image {shown}: {error}"))?;
-        if bytes.len() as u64 > LARGEST_FLASH {
-            return Err(format!(
-                "reading firmware image {shown}: larger than {LARGEST_FLASH} bytes, so no flash dump"
-            ));
-        }
+        let bytes = read(path)?;
         let inspection =
             oob_mecheck::inspect(&bytes).map_err(|error| format!("firmware image {shown}: {error}"))?;
         let facts = describe(&bytes, &inspection, ImageSource::Given);
@@ -66,6 +61,24 @@ impl Image {
         facts.warnings.extend(notes);
         Ok(Self { bytes, facts })
     }
+}
+
+/// A whole file that may be a flash dump.
+///
+/// # Errors
+/// A sentence for people where it cannot be read or is larger than any flash.
+pub fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let shown = path.display();
+    let mut file = open_regular(path).map_err(|error| format!("opening firmware image {shown}: {error}"))?;
+    let mut bytes = Vec::new();
+    let limited = Read::by_ref(&mut file).take(LARGEST_FLASH + 1).read_to_end(&mut bytes);
+    limited.map_err(|error| format!("reading firmware image {shown}: {error}"))?;
+    if bytes.len() as u64 > LARGEST_FLASH {
+        return Err(format!(
+            "reading firmware image {shown}: larger than {LARGEST_FLASH} bytes, so no flash dump"
+        ));
+    }
+    Ok(bytes)
 }
 
 /// A directory that nobody else may read and that does not outlive the reading.
