@@ -160,6 +160,10 @@ fn boot_guard_forbids_code_removal_where_it_is_seen_or_may_be() {
         expect(&unseen.firmware(|it| it.boot_guard = None), CLEAN, &[]);
     }
     expect(&with(accepted, &five), CLEAN, &[]);
+    // An image without code that policy wants without MFS too is changed all the same.
+    let bare = |settings| with(settings, &five).firmware(|it| it.clean = CleanVerdict::AlreadyClean);
+    expect(&bare(""), CLEAN, &[]);
+    expect(&bare(", keep = []"), STRAP, &["`neutralize.accept_boot_guard = true` permits"]);
     // There was no Boot Guard before Haswell.
     let ivy = with("", &[])
         .fact("intel.me.version", "8.1.0.1")

@@ -86,8 +86,7 @@ fn warnings(method: Method, rule: &Rule, firmware: &Firmware) -> Vec<String> {
     let mut warnings: Vec<String> = firmware.warnings.iter().map(|warning| shown(warning)).collect();
     if method == Method::CleanAndSoftDisable {
         warnings.extend(firmware.clean_warnings.iter().map(|warning| shown(warning)));
-        let kept = |name: &&String| rule.neutralize.keep.as_ref().is_some_and(|keep| !keep.contains(name));
-        let dropped: Vec<&str> = firmware.keep.iter().filter(kept).map(String::as_str).collect();
+        let dropped = judge::dropped(rule, firmware);
         if !dropped.is_empty() {
             warnings.push(format!(
                 "`neutralize.keep` leaves out {}, without which machines of this generation have lost disks, network \

@@ -62,7 +62,9 @@ fn clean(firmware: &Firmware, rule: &Rule, case: &Case<'_>) -> Result<(), String
     }
     match &firmware.clean {
         CleanVerdict::Possible => boot_guard_permits(firmware, rule, case)?,
-        CleanVerdict::AlreadyClean => {}
+        // By what is kept unless policy says otherwise; where it keeps less, there is something to remove.
+        CleanVerdict::AlreadyClean if dropped(rule, firmware).is_empty() => {}
+        CleanVerdict::AlreadyClean => boot_guard_permits(firmware, rule, case)?,
         CleanVerdict::Refused(why) => return Err(shown(why)),
     }
     soft_disable(firmware)
@@ -71,6 +73,12 @@ fn clean(firmware: &Firmware, rule: &Rule, case: &Case<'_>) -> Result<(), String
 
 /// Code lies in boot partitions from here on (reference/me.md 3).
 const FIRST_IFWI: u64 = 12;
+
+/// Partitions that this generation is known to need, and that policy does not keep.
+pub(super) fn dropped<'a>(rule: &Rule, firmware: &'a Firmware) -> Vec<&'a str> {
+    let kept = |name: &&String| rule.neutralize.keep.as_ref().is_some_and(|keep| !keep.contains(name));
+    firmware.keep.iter().filter(kept).map(String::as_str).collect()
+}
 
 /// A machine that finds ME code missing under enforced Boot Guard switches itself off at once (reference/me.md 3). No key
 /// permits what is seen to be enforced; what nobody can see is the org's to accept.
