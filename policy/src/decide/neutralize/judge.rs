@@ -97,8 +97,9 @@ fn boot_guard_permits(firmware: &Firmware, rule: &Rule, case: &Case<'_>) -> Resu
     }
 }
 
-/// What shows that Boot Guard is enforced, or none where it is not. HFSTS6 of CSME 11: bit 9 verified boot, bits 7:6 what
-/// happens on an error, bit 28 disabled (reference/me.md 4.1). Before Haswell there is no Boot Guard (3).
+/// What shows that Boot Guard is enforced; none where the platform has none, which is before Haswell (reference/me.md 3).
+/// HFSTS6 of CSME 11: bit 9 verified boot, bits 7:6 what happens on an error, bit 28 disabled (4.1). It vouches for what
+/// is enforced and never for the contrary: a disabled engine leaves it empty while the processor goes on enforcing.
 ///
 /// # Errors
 /// Why nobody knows.
@@ -107,7 +108,7 @@ fn boot_guard(case: &Case<'_>) -> Result<Option<String>, String> {
     match running {
         Some(6..=8) => return Ok(None),
         Some(11) => {}
-        _ => return Err("its registers are read on ME 11 only".to_owned()),
+        _ => return Err("the engine's registers tell on ME 11 only".to_owned()),
     }
     let words = match case.detection.fact("intel.me.hfsts").map(|fact| &fact.value) {
         Some(Value::List(words)) => words.as_slice(),
@@ -117,8 +118,10 @@ fn boot_guard(case: &Case<'_>) -> Result<Option<String>, String> {
     let Some(word) = hex.and_then(|hex| u32::from_str_radix(hex, 16).ok()) else {
         return Err("HFSTS6 could not be read".to_owned());
     };
-    let enforced = word & (1 << 28) == 0 && word & (1 << 9) != 0 && word >> 6 & 3 != 0;
-    Ok(enforced.then(|| format!("HFSTS6 is {word:#010x}: verified boot with an error policy")))
+    if [0, u32::MAX].contains(&word) || word & (1 << 28) != 0 || word & (1 << 9) == 0 || word >> 6 & 3 == 0 {
+        return Err(format!("HFSTS6 is {word:#010x}, which vouches for nothing"));
+    }
+    Ok(Some(format!("HFSTS6 is {word:#010x}: verified boot with an error policy")))
 }
 
 /// What ties a dump to this machine. A descriptor of another board would not boot it, so nothing is guessed: the ME
