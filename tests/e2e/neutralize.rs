@@ -47,49 +47,75 @@ fn run(
 
 #[test]
 fn stages_skylake_and_says_flashing_is_needed() {
-    let scratch = scratch();
-    let machine = skylake_capture(&scratch.path().join("skylake"));
-    let original = image::sunrise(2, [11, 8, 80, 3746]);
-    let first = neutralize(&machine, scratch.path(), Some(&original));
-    assert_eq!(code(&first), Some(10), "{}\n{}", text(&first.stdout), text(&first.stderr));
-    let result = json(&first);
-    assert_eq!((&result["changed"], &result["outcomes"][0]["status"]), (&true.into(), &"done".into()));
+    const ME: std::ops::Range<usize> = 0x1000..0x4000;
+    for (methods, step, regions) in [
+        (LADDER, "neutralize.stage-clean", " -i fd -i me "),
+        ("methods = [\"soft-disable\"]", "neutralize.stage-soft-disable", " -i fd "),
+    ] {
+        let scratch = scratch();
+        let machine = skylake_capture(&scratch.path().join("skylake"));
+        let original = image::sunrise(2, [11, 8, 80, 3746]);
+        let apply = || run("apply", methods, &machine, scratch.path(), Some(&original), true);
+        let first = apply();
+        assert_eq!(code(&first), Some(10), "{}\n{}", text(&first.stdout), text(&first.stderr));
+        let outcome = &json(&first)["outcomes"][0];
+        assert_eq!((&outcome["step"], &outcome["status"]), (&step.into(), &"done".into()));
+        assert_eq!(json(&first)["changed"], true);
 
-    let staged = files(&scratch.path().join("out"));
-    let find = |name: &str| {
-        staged.iter().find(|file| file.ends_with(name)).unwrap_or_else(|| panic!("no {name} in {staged:?}"))
-    };
-    let neutralized = fs::read(find("neutralized.bin")).unwrap();
-    assert_eq!(fs::read(find("original.bin")).unwrap(), original);
-    let differing: Vec<usize> = (0..original.len()).filter(|at| original[*at] != neutralized[*at]).collect();
-    assert_eq!(differing, [0x102], "only the strap's byte differs");
-    assert_eq!(neutralized[0x102], original[0x102] | 1);
-    // Every region that a script names stands in the layout, and covers what was changed.
+        let kept = files(&scratch.path().join("out"));
+        let find = |name: &str| {
+            kept.iter().find(|file| file.ends_with(name)).unwrap_or_else(|| panic!("no {name} in {kept:?}"))
+        };
+        let neutralized = fs::read(find("neutralized.bin")).unwrap();
+        assert_eq!(fs::read(find("original.bin")).unwrap(), original);
+        assert_eq!(neutralized[0x102], original[0x102] | 1);
+        let differing: Vec<usize> =
+            (0..original.len()).filter(|at| original[*at] != neutralized[*at]).collect();
+        let in_me = differing.iter().filter(|at| ME.contains(at)).count();
+        assert_eq!(differing.len(), in_me + 1, "outside the ME region only the strap's byte differs");
+        assert_eq!(in_me > 0, methods == LADDER);
+        // The code partition is what its maker signed, and the other one is gone.
+        assert_eq!(neutralized[image::MANIFEST..0x1c00], original[image::MANIFEST..0x1c00]);
+        assert_eq!(neutralized[0x2000..0x2400].iter().all(|byte| *byte == 0xff), methods == LADDER);
+        check_scripts(find, regions);
+
+        // Deterministic, and a second run stages nothing new.
+        let staging = || -> Vec<_> {
+            let all = files(&scratch.path().join("out")).into_iter();
+            all.filter(|file| file.display().to_string().contains("staging"))
+                .map(|file| fs::read(file).unwrap())
+                .collect()
+        };
+        let before = staging();
+        let second = apply();
+        assert_eq!(code(&second), Some(10), "{}", text(&second.stderr));
+        assert_eq!(
+            (&json(&second)["changed"], &json(&second)["outcomes"][0]["status"]),
+            (&false.into(), &"already_so".into())
+        );
+        assert_eq!(before, staging());
+
+        // What was flashed and read again has nothing left to change.
+        let again = run("apply", methods, &machine, scratch.path(), Some(&neutralized), true);
+        let outcome = &json(&again)["outcomes"][0];
+        assert_eq!((&outcome["status"], &outcome["cause"]), (&"already_so".into(), &"strap-set".into()));
+        assert_eq!((code(&again), before), (Some(10), staging()));
+    }
+}
+
+/// Every region that a script names stands in the layout, and covers what was changed.
+fn check_scripts<'a>(find: impl Fn(&str) -> &'a PathBuf, regions: &str) {
     let layout = fs::read_to_string(find("flash.layout")).unwrap();
-    assert!(layout.contains("00000000:00000fff fd\n"), "{layout}");
-    assert!(fs::read_to_string(find("flash.sh")).unwrap().contains(" -i fd "));
+    assert!(
+        layout.contains("00000000:00000fff fd\n") && layout.contains("00001000:00003fff me\n"),
+        "{layout}"
+    );
     for script in ["flash.sh", "rollback.sh"] {
+        let text_of = fs::read_to_string(find(script)).unwrap();
+        assert!(text_of.contains(regions), "{script} writes other regions than{regions}: {text_of}");
         let checked = Command::new("sh").arg("-n").arg(find(script)).output().unwrap();
         assert!(checked.status.success(), "{script}: {}", text(&checked.stderr));
     }
-    // Deterministic, and a second run stages nothing new.
-    let before: Vec<_> = staged
-        .iter()
-        .filter(|file| file.display().to_string().contains("staging"))
-        .map(|file| fs::read(file).unwrap())
-        .collect();
-    let second = neutralize(&machine, scratch.path(), Some(&original));
-    assert_eq!(code(&second), Some(10), "{}", text(&second.stderr));
-    assert_eq!(
-        (&json(&second)["changed"], &json(&second)["outcomes"][0]["status"]),
-        (&false.into(), &"already_so".into())
-    );
-    let after: Vec<_> = files(&scratch.path().join("out"))
-        .into_iter()
-        .filter(|file| file.display().to_string().contains("staging"))
-        .map(|file| fs::read(file).unwrap())
-        .collect();
-    assert_eq!(before, after);
 }
 
 #[test]
@@ -120,7 +146,7 @@ fn a_machine_that_is_soft_disabled_has_nothing_staged() {
     let machine = skylake_capture(&scratch.path().join("skylake"));
     // The flash was written: the next dump has the strap set.
     let done = image::sunrise(0x0001_0002, [11, 8, 80, 3746]);
-    let set = neutralize(&machine, scratch.path(), Some(&done));
+    let set = run("apply", "methods = [\"soft-disable\"]", &machine, scratch.path(), Some(&done), true);
     assert_eq!(code(&set), Some(10), "{}\n{}", text(&set.stdout), text(&set.stderr));
     assert_eq!(
         (&json(&set)["changed"], &json(&set)["outcomes"][0]["status"]),
@@ -132,7 +158,7 @@ fn a_machine_that_is_soft_disabled_has_nothing_staged() {
         "00020184\n00000000\n00000000\n00000000\n00000000\n00000000\n",
     )
     .unwrap();
-    let quiet = neutralize(&machine, scratch.path(), Some(&done));
+    let quiet = run("apply", "methods = [\"soft-disable\"]", &machine, scratch.path(), Some(&done), true);
     assert_eq!(code(&quiet), Some(0), "{}\n{}", text(&quiet.stdout), text(&quiet.stderr));
     assert!(text(&quiet.stdout).contains("detected"), "never more than detected: {}", text(&quiet.stdout));
     assert!(!files(&scratch.path().join("out")).iter().any(|file| file.ends_with("neutralized.bin")));
@@ -287,16 +313,38 @@ fn a_result_that_is_not_pinned_is_not_staged() {
     assert!(staged(scratch.path()));
 }
 
+/// The image with what Boot Guard wants in its BIOS region: a table at its end that leads to a startup module and two
+/// manifests (Intel's FIT BIOS specification).
+fn with_boot_guard(mut image: Vec<u8>) -> Vec<u8> {
+    let size = image.len() as u64;
+    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    let address = |at: usize| ((1_u64 << 32) - size + at as u64).to_le_bytes();
+    put(0x7fc0, &address(0x7000));
+    put(0x7000, b"_FIT_   \x04\0\0\0\0\x01\0\0");
+    for (entry, kind, at) in [(0x7010, 0x02, 0x6000), (0x7020, 0x0b, 0x6800), (0x7030, 0x0c, 0x6900)] {
+        put(entry, &address(at));
+        put(entry + 8, &[0, 0, 0, 0, 0, 1, kind, 0]);
+    }
+    put(0x6000, &[0; 0x80]);
+    for (at, word) in [(0, 2_u32), (4, 0x20), (0x10, 0x8086), (0x18, 0x40)] {
+        put(0x6000 + at, &word.to_le_bytes());
+    }
+    put(0x6800, b"__KEYM__");
+    put(0x6900, b"__ACBP__");
+    image
+}
+
 #[test]
 fn a_fallback_is_never_silent() {
     let scratch = scratch();
     let machine = skylake_capture(&scratch.path().join("skylake"));
-    let original = image::sunrise(2, [11, 8, 80, 3746]);
+    let original = with_boot_guard(image::sunrise(2, [11, 8, 80, 3746]));
     for wants_json in [true, false] {
         let run = run("apply", LADDER, &machine, scratch.path(), Some(&original), wants_json);
         assert_eq!(code(&run), Some(10), "{}", text(&run.stderr));
         let told = text(&run.stdout);
         assert!(told.matches("clean+soft-disable: ").count() >= 2, "as outcome and as finding: {told}");
+        assert!(told.contains("accept_boot_guard"), "{told}");
         if wants_json {
             let result = json(&run);
             let (step, outcome) = (&result["plan"]["steps"][0], &result["outcomes"][0]);
@@ -306,6 +354,27 @@ fn a_fallback_is_never_silent() {
             let ids: Vec<_> = result["findings"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
             assert!(ids.contains(&&"neutralize-fallback".into()), "{ids:?}");
         }
+    }
+    let manifest =
+        files(&scratch.path().join("out")).into_iter().find(|file| file.ends_with("manifest.json"));
+    assert!(fs::read_to_string(manifest.unwrap()).unwrap().contains("clean+soft-disable: "));
+}
+
+#[test]
+fn boot_guard_that_is_not_seen_can_be_accepted_and_what_is_seen_cannot() {
+    let original = with_boot_guard(image::sunrise(2, [11, 8, 80, 3746]));
+    let settings = format!("{LADDER}, accept_boot_guard = true");
+    for (sixth, step) in
+        [("00000000", "neutralize.stage-clean"), ("000002c0", "neutralize.stage-soft-disable")]
+    {
+        let scratch = scratch();
+        let machine = skylake_capture(&scratch.path().join("skylake"));
+        let words = format!("1e000245\n6000a306\n00000020\n00000000\n00000000\n{sixth}\n");
+        fs::write(machine.join("sys/class/mei/mei0/fw_status"), words).unwrap();
+        let run = run("apply", &settings, &machine, scratch.path(), Some(&original), true);
+        assert_eq!(code(&run), Some(10), "{}\n{}", text(&run.stdout), text(&run.stderr));
+        assert_eq!(json(&run)["outcomes"][0]["step"], step, "HFSTS6 {sixth}");
+        assert_eq!(text(&run.stdout).contains("Boot Guard is enforced (HFSTS6"), sixth == "000002c0");
     }
 }
 

@@ -54,7 +54,11 @@ fn changed(
     skipped: &[String],
 ) -> Result<Outcome, Outcome> {
     let done = neutralize(&image.bytes, method, keep).map_err(|refusal| {
-        failed(step, Exit::DeviceFailed, "image-refused", format!("{refusal}; no file was written"))
+        let exit = match refusal {
+            Refusal::Impossible(_) => Exit::Impossible,
+            Refusal::Image(_) | Refusal::Invalid(_) | Refusal::Breach(_) => Exit::DeviceFailed,
+        };
+        failed(step, exit, "image-refused", format!("{refusal}; no file was written"))
     })?;
     check_pins(run, &sha256_hex(&done.image))
         .map_err(|text| failed(step, Exit::Impossible, "result-not-pinned", text))?;

@@ -19,7 +19,7 @@ use std::path::Path;
 use oob_mecheck::fit::BootGuard;
 use oob_mecheck::gates::ChangeKind;
 use oob_mecheck::neutralize::{Method, Neutralized, Options, needed, neutralize};
-use oob_mecheck::{Inspection, PchFamily};
+use oob_mecheck::{Descriptor, Inspection, PchFamily};
 use oob_policy::{CleanVerdict, Firmware, ImageSource};
 
 use crate::files::open_regular;
@@ -107,6 +107,7 @@ impl Drop for Scratch<'_> {
     }
 }
 
+/// What each method would make of the image is found by making it: the same gates judge here as when it is staged.
 fn describe(bytes: &[u8], inspection: &Inspection, source: ImageSource) -> Firmware {
     let me = inspection.me.as_ref().ok();
     let made = |method| neutralize(bytes, &Options { method, keep: None });
@@ -115,26 +116,25 @@ fn describe(bytes: &[u8], inspection: &Inspection, source: ImageSource) -> Firmw
         made.iter().flat_map(|made| made.warnings.iter().map(|warning| warning.text.clone())).collect()
     };
     let always = warnings(&set);
+    let family = inspection.descriptor.family;
+    let family = me.map_or(family, |me| family.with_me(me.version));
     Firmware {
         source,
         sha256: sha256_hex(bytes),
         size: bytes.len() as u64,
         me_version: me.map(|me| me.version.to_string()),
         generation: me.map(|me| me.generation.to_string()),
-        pch: match &inspection.descriptor.family {
-            PchFamily::Unknown => None,
-            known => Some(known.to_string()),
-        },
+        pch: (family != PchFamily::Unknown).then(|| family.word().to_owned()),
         soft_disable: match &set {
             Ok(made) if made.changes.is_empty() => oob_policy::SoftDisable::AlreadySet,
             Ok(_) => oob_policy::SoftDisable::Possible,
             Err(refusal) => oob_policy::SoftDisable::Refused(refusal.to_string()),
         },
         clean: match &cleaned {
-            Ok(made) if made.changes.iter().any(|change| change.kind == ChangeKind::Fill) => {
-                CleanVerdict::Possible
+            Ok(made) if made.changes.iter().all(|change| change.kind == ChangeKind::Strap) => {
+                CleanVerdict::AlreadyClean
             }
-            Ok(_) => CleanVerdict::AlreadyClean,
+            Ok(_) => CleanVerdict::Possible,
             Err(refusal) => CleanVerdict::Refused(refusal.to_string()),
         },
         keep: me.map(needed).unwrap_or_default(),
@@ -144,10 +144,19 @@ fn describe(bytes: &[u8], inspection: &Inspection, source: ImageSource) -> Firmw
     }
 }
 
-/// The manifests with which Boot Guard could be enforced; whether it is, stands in fuses.
+/// The manifests with which Boot Guard could be enforced; whether it is, stands in fuses. A table that cannot be read
+/// may hold anything, so it counts.
 pub(crate) fn boot_guard(image: &[u8]) -> Option<String> {
-    let guard = BootGuard::find(image).ok().flatten().filter(BootGuard::is_complete)?;
-    Some(format!("Boot Guard's key manifest and boot policy manifest (FIT at {:#x})", guard.fit))
+    // The end of the BIOS region is what the chipset maps to 4 GiB; most often it is the end of the image.
+    let end = Descriptor::parse(image).ok().and_then(|it| it.region("bios").map(|region| region.limit));
+    let flash = end.and_then(|end| image.get(..=end)).unwrap_or(image);
+    match BootGuard::find(flash) {
+        Ok(Some(guard)) if guard.is_complete() => {
+            Some(format!("Boot Guard's key manifest and boot policy manifest (FIT at {:#x})", guard.fit))
+        }
+        Ok(_) => None,
+        Err(error) => Some(format!("a table for Boot Guard's manifests that is broken ({error})")),
+    }
 }
 
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
