@@ -87,6 +87,11 @@ fn an_image_is_tied_to_the_machine_or_skipped() {
     // A dump of the same machine before an update, or of its twin.
     expect(&given().fact("intel.me.version", "16.0.15.1811"), REPORT, &["dump this machine's flash anew"]);
     expect(&given().fact("intel.me.version", "unknown"), REPORT, &["nothing ties the image to it"]);
+    let empty = || given().firmware(|it| it.me_version = None);
+    expect(&empty(), REPORT, &["the image holds ME of an unknown version"]);
+    let blank =
+        Case::neutralizing(ALL).image(refused("ME region: all FF")).firmware(|it| it.me_version = None);
+    expect(&blank, REPORT, &["clean+soft-disable: nothing was looked at", "soft-disable: ME region: all FF"]);
     // Its own chip is tied by having been read; an update that waits for a restart shows in the version.
     let chip = || given().firmware(|it| it.source = ImageSource::Chip);
     expect(&chip().fact("intel.me.version", "unknown"), STRAP, &["read from this machine's flash chip"]);

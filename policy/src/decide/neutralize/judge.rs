@@ -35,10 +35,15 @@ pub(super) fn judge<'a>(method: Method, rule: &Rule, case: &Case<'a>) -> Judgmen
             ),
         };
     };
-    let verdict = is_of_this_machine(firmware, case).and_then(|()| match method {
+    let possible = match method {
         Method::CleanAndSoftDisable => clean(firmware, rule, case),
         _ => soft_disable(firmware),
-    });
+    };
+    // An image without an ME that can be read is told by why, not by its version.
+    let verdict = match possible {
+        Err(why) if firmware.me_version.is_none() => Err(why),
+        possible => is_of_this_machine(firmware, case).and(possible),
+    };
     match verdict {
         Ok(()) => Judgment::Applies(firmware),
         Err(why) => Judgment::Skipped(why),
