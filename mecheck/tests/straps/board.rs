@@ -95,6 +95,12 @@ pub(crate) fn me(layout: Layout, major: u16, minor: u16) -> Vec<u8> {
                 0x10
             };
             region[pairs..pairs + 0x30].fill(0);
+            // The data partition: a table without entries.
+            put32(&mut region, pairs, 0x200);
+            put32(&mut region, pairs + 4, 0x100);
+            region[0x200..0x220].fill(0);
+            put(&mut region, 0x200, b"$FPT");
+            put(&mut region, 0x208, &[0x20, 0x10, 0x20, 0]);
             put32(&mut region, pairs + 8, 0x400);
             put32(&mut region, pairs + 12, 0x1000);
             region[0x400..0x418].fill(0);
