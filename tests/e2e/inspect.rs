@@ -192,13 +192,31 @@ fn real_images_are_understood() {
         assert_eq!(value["kind"], expected, "{name}");
         if kind == "me-only" {
             assert_eq!(value["me"]["version"], version, "{name}");
-            assert!(!value["me"]["signatures"].as_array().unwrap().is_empty(), "{name}");
+            assert!(!value["me"]["manifests"].as_array().unwrap().is_empty(), "{name}");
+            assert!(!value["me"]["partitions"].as_array().unwrap().is_empty(), "{name}");
         } else {
             assert_ne!(value["descriptor"], Value::Null, "{name}");
         }
+        // What would happen was tried, so it is what `clean` and `neutralize` do.
+        let best = match name {
+            "full/x210.bin" | "full/link.bin" => Some("clean+soft-disable"),
+            "full/ms7d25.bin" | "full/darp6.bin" => Some("soft-disable"),
+            "full/glk_ifwi.bin" | "full/x201_blank.bin" => Some("report-only"),
+            _ => None,
+        };
+        assert!(best.is_none_or(|best| value["outlook"]["best"] == best), "{name}: {}", value["outlook"]);
+        assert!(!has_hyphens(&value), "{name}: a key with a hyphen");
         seen += 1;
     }
     assert!(seen >= 50, "only {seen} images in the table");
+}
+
+fn has_hyphens(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.iter().any(|(key, value)| key.contains('-') || has_hyphens(value)),
+        Value::Array(items) => items.iter().any(has_hyphens),
+        _ => false,
+    }
 }
 
 #[test]

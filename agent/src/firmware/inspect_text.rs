@@ -3,11 +3,12 @@
 use std::fmt::Write;
 
 use oob_mecheck::fit::BootGuard;
+use oob_mecheck::me::{Location, SkuKind};
 use oob_mecheck::uefi::{Module, Uefi};
-use oob_mecheck::{Descriptor, Master, SoftDisable, StrapReading, StrapState};
+use oob_mecheck::{Descriptor, Master, MeImage, SoftDisable, StrapReading, StrapState};
 use oob_policy::shown;
 
-use super::inspect::{Engine, Inspected};
+use super::inspect::Inspected;
 use super::outlook::Outlook;
 
 /// Lines start with a label of this width.
@@ -21,13 +22,11 @@ pub fn text(found: &Inspected, all: bool) -> String {
     page.line("size", &format!("{} bytes", found.size));
     page.line("sha256", &found.sha256);
     page.line("kind", &format!("{}: {}", found.container.kind, found.container.what));
-    if let Some(descriptor) = &found.descriptor {
-        page.descriptor(descriptor);
+    if let Some(flash) = &found.flash {
+        page.descriptor(&flash.descriptor);
+        page.strap(&flash.strap, &flash.soft_disable);
     }
-    if let Some(strap) = &found.strap {
-        page.strap(strap, found.soft_disable.as_ref());
-    }
-    match &found.me {
+    match found.engine() {
         Some(Ok(engine)) => page.engine(engine),
         Some(Err(error)) => page.line("ME", &format!("not read: {error}")),
         None => {}
@@ -107,7 +106,7 @@ impl Page {
         }
     }
 
-    fn strap(&mut self, reading: &StrapReading, verdict: Option<&SoftDisable>) {
+    fn strap(&mut self, reading: &StrapReading, verdict: &SoftDisable) {
         let state = match reading.state {
             StrapState::Set => "set",
             StrapState::Clear => "clear",
@@ -138,21 +137,49 @@ impl Page {
                 ),
             );
         }
-        if let Some(SoftDisable::Refused(why)) = verdict
+        if let SoftDisable::Refused(why) = verdict
             && reading.why.as_ref() != Some(why)
         {
             self.line("  not written", why);
         }
     }
 
-    fn engine(&mut self, engine: &Engine) {
+    fn engine(&mut self, engine: &MeImage) {
+        let place = match engine.location {
+            Location::MeRegion => "",
+            Location::BiosRegion => ", in the BIOS region",
+        };
+        let kind = engine.sku.and_then(|sku| sku.kind).map_or("", |kind| match kind {
+            SkuKind::Corporate => ", corporate",
+            SkuKind::Consumer => ", consumer",
+            SkuKind::Slim => ", slim",
+        });
+        let ignition = if engine.ignition { ", Ignition" } else { "" };
         self.line(
             "ME",
-            &format!("{}, {}, region at {:#x}", engine.image.version, engine.image.generation, engine.base),
+            &format!(
+                "{}, {}{kind}{ignition}, {:#x} bytes at {:#x}{place}",
+                engine.version, engine.generation, engine.region.size, engine.region.offset
+            ),
         );
-        for signature in &engine.signatures {
-            let key = signature.manifest.key.known().map_or("an unknown key", |known| known.name);
-            self.line("  signature", &format!("{}: {} ({key})", signature.partition, signature.verdict));
+        for partition in &engine.partitions {
+            if partition.state.has_place() {
+                let (offset, size) = (partition.offset, partition.size);
+                let line = format!(
+                    "{:<12}{offset:#010x}, {size:#x} bytes, {}",
+                    partition.name.to_string(),
+                    partition.state
+                );
+                self.line("  partition", &line);
+            } else if self.all {
+                self.line("  partition", &format!("{:<12}{}", partition.name.to_string(), partition.state));
+            }
+        }
+        for signed in &engine.manifests {
+            let known = signed.manifest.as_ref().and_then(|manifest| manifest.key.known());
+            let key = known.map_or("an unknown key", |known| known.name);
+            let early = if signed.pre_production { ", pre-production" } else { "" };
+            self.line("  signature", &format!("{}: {} ({key}{early})", signed.name, signed.verdict));
         }
     }
 
