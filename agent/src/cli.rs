@@ -177,6 +177,8 @@ pub enum Firmware {
     Neutralize(Neutralize),
     /// Say what a file is, what it holds and what could be done with it; with -v every module
     Inspect(Inspect),
+    /// Check a file's tables and signatures, and whether it is what was staged
+    Verify(VerifyImage),
 }
 
 #[derive(Debug, Args)]
@@ -227,6 +229,21 @@ pub struct Inspect {
     /// A flash dump, a single region, or anything that might be one
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyImage {
+    /// A full flash dump, or an ME region alone
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// A staging directory: compare FILE with its images, region by region
+    #[arg(long, value_name = "DIR")]
+    pub staging: Option<PathBuf>,
 
     /// Print the result as JSON
     #[arg(long)]

@@ -4,8 +4,8 @@
 //! an error names the offset. It never guesses: a strap bit is set only where PCH family, ME major and the strap's
 //! constant bits agree (reference/me.md 1.5), otherwise the refusal says which of them did not.
 //!
-//! It reads descriptors and ME images of every generation, checks every manifest's signature, and sets the soft-disable
-//! strap of Skylake and Kaby Lake (ME 11).
+//! It reads descriptors and ME images of every generation, checks every manifest's signature, removes ME code as
+//! me_cleaner does, and sets the soft-disable strap of ICH8 to Meteor Lake.
 
 #![forbid(unsafe_code)]
 

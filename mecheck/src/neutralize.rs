@@ -6,6 +6,7 @@ use crate::bytes::slice;
 use crate::clean::{self, clean};
 use crate::gates::{Allowed, Breach, Change, compare, partition_table};
 use crate::manifest::Manifest;
+use crate::me::{Name, SignedManifest};
 use crate::signature::Verdict;
 use crate::warnings::{Warning, warnings};
 use crate::{
@@ -53,8 +54,24 @@ pub struct Neutralized {
     pub warnings: Vec<Warning>,
     /// The signature of the partition that starts the platform, before and after.
     pub signatures: [Verdict; 2],
+    /// Every manifest of the original, in the order of its tables.
+    pub manifests: Vec<CheckedManifest>,
     /// Partitions kept besides FTPR; empty unless cleaned.
     pub kept: Vec<String>,
+}
+
+/// A manifest of the original, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckedManifest {
+    pub partition: Name,
+    pub name: Name,
+    /// From the start of the file, in bytes.
+    pub offset: usize,
+    pub before: Verdict,
+    /// None where its partition was removed.
+    pub after: Option<Verdict>,
+    /// Made for machines that never left a factory (reference/me.md 2.3).
+    pub pre_production: bool,
 }
 
 /// Why nothing was made of an image.
@@ -90,11 +107,13 @@ pub fn neutralize(image: &[u8], options: &Options) -> Result<Neutralized, Refusa
     };
     let after = inspect(&changed)?;
     let signatures = [signature, check_code_partition(&changed, &after, "after")?];
+    let manifests = check_manifests(&before, &after)?;
     let changes = compare(image, &changed, &allowed(image, &before, options.method)?)?;
     Ok(Neutralized {
         method: options.method,
         warnings: warnings(image, &before, options.method, &keep),
         signatures,
+        manifests,
         image: changed,
         changes,
         kept: if options.method == Method::CleanAndSoftDisable { keep } else { Vec::new() },
@@ -137,6 +156,32 @@ fn check_code_partition(image: &[u8], inspection: &Inspection, when: &str) -> Re
             base + offset
         ))),
     }
+}
+
+/// No method may turn a signature that holds into one that does not; a partition may go as a whole.
+fn check_manifests(before: &Inspection, after: &Inspection) -> Result<Vec<CheckedManifest>, Refusal> {
+    let mut checked = Vec::new();
+    for it in manifests(before) {
+        let after = manifests(after).iter().find(|left| left.offset == it.offset);
+        if it.verdict.is_valid() && after.is_some_and(|left| !left.verdict.is_valid()) {
+            let breach =
+                format!("the signature of {} at {:#x} holds before and not after", it.name, it.offset);
+            return Err(Breach(breach).into());
+        }
+        checked.push(CheckedManifest {
+            partition: it.partition,
+            name: it.name,
+            offset: it.offset,
+            before: it.verdict.clone(),
+            after: after.map(|left| left.verdict.clone()),
+            pre_production: it.pre_production,
+        });
+    }
+    Ok(checked)
+}
+
+fn manifests(inspection: &Inspection) -> &[SignedManifest] {
+    inspection.me.as_ref().map_or(&[], |me| &me.manifests)
 }
 
 fn clean_and_soft_disable(image: &[u8], before: &Inspection, keep: &[String]) -> Result<Vec<u8>, Refusal> {

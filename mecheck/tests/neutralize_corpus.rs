@@ -70,6 +70,13 @@ fn every_real_image_is_made_as_the_table_says_or_refused() {
                         "{name}"
                     );
                     assert!(done.signatures.iter().all(oob_mecheck::signature::Verdict::is_valid), "{name}");
+                    // Cleaning leaves one manifest, the strap alone leaves all of them, and none comes to harm.
+                    let left = done.manifests.iter().filter(|it| it.after.is_some()).count();
+                    let cleaned = method == Method::CleanAndSoftDisable;
+                    assert_eq!(left, if cleaned { 1 } else { done.manifests.len() }, "{name}: {method:?}");
+                    for it in &done.manifests {
+                        assert!(it.after.as_ref().is_none_or(|after| *after == it.before), "{name}: {it:?}");
+                    }
                     let again = neutralize(&done.image, &options(method)).unwrap();
                     assert_eq!((again.changes.len(), again.image == done.image), (0, true), "{name}: twice");
                 }

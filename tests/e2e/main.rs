@@ -14,3 +14,4 @@ mod order;
 mod release;
 mod use_ccm;
 mod verify;
+mod verify_file;

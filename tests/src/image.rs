@@ -45,7 +45,7 @@ pub fn sunrise(strap0: u32, me: [u16; 4]) -> Vec<u8> {
     put(0xefc, &[0; 4]);
     // Two partitions: FTPR, which stays, and NFTP, which holds code that cleaning removes.
     put(0x1010, b"$FPT\x02\0\0\0\x20\x10\x20\0");
-    put(0x1018, &[0; 0x18]);
+    put(0x101c, &[0; 0x14]);
     for (entry, name, offset, size) in
         [(0x1030, b"FTPR", 0x400_u32, 0x800_u32), (0x1050, b"NFTP", 0x1000, 0x400)]
     {
@@ -60,6 +60,11 @@ pub fn sunrise(strap0: u32, me: [u16; 4]) -> Vec<u8> {
     put(0x1420, &(SIZE as u32).to_le_bytes());
     put(0x1424, &[0; 4]);
     put(MANIFEST, &manifest(me));
+    // The header of the partition table and the whole of a directory add up to 0.
+    for (start, len) in [(0x1010, 0x20), (0x1400, 0x28)] {
+        let sum = image[start..start + len].iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+        image[start + 0xb] = sum.wrapping_neg();
+    }
     image
 }
 

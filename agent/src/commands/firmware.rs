@@ -17,6 +17,7 @@ pub(super) fn run(command: &Firmware, verbose: u8) -> Result<Exit, Stop> {
         Firmware::Clean(arguments) => clean(arguments),
         Firmware::Neutralize(arguments) => firmware::stage::run(arguments),
         Firmware::Inspect(arguments) => inspect(arguments, verbose > 0),
+        Firmware::Verify(arguments) => super::firmware_verify::run(arguments),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::log;
 mod apply;
 mod detect;
 mod firmware;
+mod firmware_verify;
 mod policy;
 pub(crate) use policy::read_policy;
 mod verify;

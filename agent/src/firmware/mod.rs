@@ -7,6 +7,7 @@ pub mod outlook;
 mod outputs;
 pub mod stage;
 mod staging;
+pub mod verify;
 
 pub use inspect_text::text as inspection_text;
 pub use staging::{Binding, Staging, lay_out};

@@ -76,6 +76,8 @@ fn manifest(original: &[u8], done: &Neutralized, binding: &Binding, hashes: &Val
         },
         "soft_disable": { "before": done.before.strap, "after": done.after.strap },
         "regions": { "before": regions(original, &done.before), "after": regions(&done.image, &done.after) },
+        "partitions": partitions(original, done),
+        "manifests": done.manifests,
         "code_signature": { "before": done.signatures[0], "after": done.signatures[1] },
         "boot_guard": BootGuard::find(original).ok().flatten(),
         "changes": changes(&done.changes),
@@ -98,6 +100,27 @@ fn regions(image: &[u8], inspection: &Inspection) -> Value {
             json!({
                 "name": region.name, "offset": region.base, "size": region.limit + 1 - region.base,
                 "sha256": bytes.map(sha256_hex),
+            })
+        })
+        .collect()
+}
+
+/// Every partition of the original that has a place, with the hash of its bytes before and after.
+fn partitions(original: &[u8], done: &Neutralized) -> Value {
+    let partitions = done.before.me.as_ref().map_or(&[][..], |me| &me.partitions);
+    let placed = partitions.iter().filter(|partition| partition.state.has_place() && partition.size != 0);
+    placed
+        .map(|partition| {
+            let range = partition.offset..partition.end();
+            let (before, after) = (original.get(range.clone()), done.image.get(range));
+            let fate = match after {
+                _ if before == after => "unchanged",
+                Some(bytes) if bytes.iter().all(|byte| *byte == 0xff) => "removed",
+                _ => "changed",
+            };
+            json!({
+                "name": partition.name, "offset": partition.offset, "size": partition.size, "fate": fate,
+                "sha256": { "before": before.map(sha256_hex), "after": after.map(sha256_hex) },
             })
         })
         .collect()
