@@ -45,8 +45,8 @@ pub fn lay_out(original: &[u8], done: &Neutralized, binding: &Binding) -> Stagin
         ("original.bin", original.to_vec()),
         ("neutralized.bin", done.image.clone()),
         ("flash.layout", layout(&done.before.descriptor).into_bytes()),
-        ("flash.sh", script(done.method, "neutralized.bin", &result_sha256).into_bytes()),
-        ("rollback.sh", script(done.method, "original.bin", &original_sha256).into_bytes()),
+        ("flash.sh", flash_script(done.method, &result_sha256, &original_sha256).into_bytes()),
+        ("rollback.sh", rollback_script(done.method, &original_sha256).into_bytes()),
         ("changes.json", pretty(&changes(&done.changes))),
     ];
     let hashes: serde_json::Map<String, Value> =
@@ -168,21 +168,35 @@ fn layout(descriptor: &Descriptor) -> String {
     text
 }
 
-/// Writes the regions that the method changes and no other; then reads them back and compares.
-fn script(method: Method, image: &str, sha256: &str) -> String {
+/// Writes neutralized.bin over what was judged. Another board's image would not start this one, and without a way back
+/// nothing is written at all.
+fn flash_script(method: Method, result_sha256: &str, original_sha256: &str) -> String {
+    let guard = "if ! run -i fd -v original.bin && ! run -i fd -v neutralized.bin; then\n\
+         \x20 echo 'the chip holds another descriptor than the one that was judged, or flashrom could not read it (see above):' \\\n\
+         \x20   'nothing was written' >&2\n\
+         \x20 exit 1\n\
+         fi\n";
+    let files = [("neutralized.bin", result_sha256), ("original.bin", original_sha256)];
+    script(method, &files, guard)
+}
+
+/// Rolling back must work from any state of the chip, so it asks nothing.
+fn rollback_script(method: Method, original_sha256: &str) -> String {
+    script(method, &[("original.bin", original_sha256)], "")
+}
+
+/// Writes the first of `files` to the regions that the method changes and to no other; then reads them back and
+/// compares. flashrom's own look at all other regions is left out where a running system writes to them, or may not
+/// read them (flashrom(8), --noverify-all).
+fn script(method: Method, files: &[(&str, &str)], guard: &str) -> String {
     let regions = match method {
         Method::SoftDisable => "-i fd",
         Method::CleanAndSoftDisable => "-i fd -i me",
     };
-    // Another board's image would not start this one. Rolling back must work from any state, so it asks nothing.
-    let guard = if image == "neutralized.bin" {
-        "if ! run -i fd -v original.bin && ! run -i fd -v neutralized.bin; then\n\
-         \x20 echo 'the chip holds another descriptor than the one that was judged: nothing was written' >&2\n\
-         \x20 exit 1\n\
-         fi\n"
-    } else {
-        ""
-    };
+    let image = files.first().map_or("", |(name, _)| name);
+    let hashes = files.iter().fold(String::new(), |text, (name, sha256)| {
+        text + &format!("echo '{sha256}  {name}' | sha256sum -c -\n")
+    });
     format!(
         "#!/bin/sh\n\
          # Needs flashrom and a programmer: internal by default, or FLASHROM_PROGRAMMER=ch341a_spi and the like;\n\
@@ -190,11 +204,14 @@ fn script(method: Method, image: &str, sha256: &str) -> String {
          # write: this is for the machine that original.bin was read from, and no other. Power-cycle afterwards (mains\n\
          # off), then verify.\n\
          set -eu\n\
-         cd \"$(dirname \"$0\")\"\n\
-         echo '{sha256}  {image}' | sha256sum -c -\n\
-         run() {{ flashrom -p \"${{FLASHROM_PROGRAMMER:-internal}}\" ${{FLASHROM_CHIP:+-c \"$FLASHROM_CHIP\"}} -l flash.layout \"$@\"; }}\n\
+         CDPATH='' cd -- \"$(dirname -- \"$0\")\"\n\
+         {hashes}\
+         programmer=${{FLASHROM_PROGRAMMER:-internal}}\n\
+         # The rest of a running machine's chip may change meanwhile, or be locked; on a bench it must stay as it is.\n\
+         case $programmer in internal*) only=-N ;; *) only= ;; esac\n\
+         run() {{ flashrom -p \"$programmer\" ${{FLASHROM_CHIP:+-c \"$FLASHROM_CHIP\"}} -l flash.layout \"$@\"; }}\n\
          {guard}\
-         run {regions} -w {image}\n\
+         run {regions} ${{only:+\"$only\"}} -w {image}\n\
          run {regions} -v {image}\n"
     )
 }
