@@ -8,6 +8,7 @@ mod canary;
 mod clean;
 mod crash;
 mod first_command;
+mod flash;
 mod inspect;
 mod neutralize;
 mod order;

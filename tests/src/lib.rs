@@ -170,6 +170,17 @@ pub fn skylake_capture(dir: &Path) -> PathBuf {
     dir.to_path_buf()
 }
 
+/// A policy in `dir` whose only rule neutralizes every machine by these settings: what stands in its inline table.
+pub fn neutralize_policy(dir: &Path, settings: &str) -> PathBuf {
+    let file = dir.join("neutralize.toml");
+    let policy = format!(
+        "schema = 1\n[policy]\nname = \"opsec\"\nserial = 1\n[defaults]\naction = \"ignore\"\n[[rule]]\nid = \"opsec\"\n\
+         match = {{ vendor = \"*\" }}\naction = \"neutralize\"\nneutralize = {{ {settings} }}\n"
+    );
+    fs::write(&file, policy).expect("writing a policy");
+    file
+}
+
 /// One PTHI request over the simulated MEI, in bytes that the caller wrote, as any root process could send it.
 pub fn pthi(machine: &Path, request: &[u8]) -> Vec<u8> {
     const CLIENT: [u8; 16] =
