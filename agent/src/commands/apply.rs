@@ -332,11 +332,13 @@ fn print_result(arguments: &Apply, report: &Report, pages: &[PathBuf]) -> Result
             pages.last().map_or_else(|| "(not written)".to_owned(), |page| page.display().to_string());
         return print(&report::summary(report, &place));
     }
+    // A path need not be UTF-8, and a result is told all the same.
+    let pages: Vec<String> = pages.iter().map(|page| page.display().to_string()).collect();
     let result: Value = json!({
         "schema": "oob-result/1", "exit_code": report.exit.code(), "reason": report.reason, "changed": report.changed,
         "text": report.verdict, "device_id": report.device_id, "run_id": report.run_id, "plan": report.plan,
         "outcomes": report.outcomes, "capability": report.capability, "findings": report.findings,
-        "out": arguments.out, "reports": pages,
+        "out": arguments.out.display().to_string(), "reports": pages,
     });
     print_json(&result)
 }

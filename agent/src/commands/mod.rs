@@ -78,7 +78,8 @@ impl Stop {
     pub(crate) fn print_json(&self, out: Option<&Path>) -> Result<(), Self> {
         print_json(&serde_json::json!({
             "schema": "oob-result/1", "exit_code": self.exit.code(), "reason": self.cause, "changed": false,
-            "text": self.text, "plan": null, "outcomes": [], "capability": null, "out": out,
+            "text": self.text, "plan": null, "outcomes": [], "capability": null,
+            "out": out.map(|out| out.display().to_string()),
         }))
     }
 

@@ -188,7 +188,7 @@ fn document(
         "claimed": { "staged": claimed.history.staged, "amt": claimed.history.amt.as_ref().map(|it| &it.event) },
         "evidence": result.evidence, "contradictions": result.contradictions, "findings": result.findings,
         "next": result.next, "amt": result.amt, "not_assessed": result.not_assessed, "event": event,
-        "out": arguments.out,
+        "out": arguments.out.display().to_string(),
     })
 }
 

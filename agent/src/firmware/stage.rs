@@ -4,14 +4,18 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use oob_mecheck::Descriptor;
+use oob_mecheck::container::{Container, Kind, identify};
 use oob_mecheck::neutralize::{Method, Neutralized, Options, Refusal, neutralize};
-use oob_policy::{Exit, Policy, Rule};
+use oob_policy::{Exit, Policy, Rule, shown};
+use rustix::fs::{CWD, RenameFlags, rename, renameat_with};
+use rustix::io::Errno;
 use serde_json::{Value, json};
 
 use super::staging::{Binding, Staging, lay_out};
-use super::{Image, boot_guard, sha256_hex};
-use crate::cli;
+use super::{boot_guard, sha256_hex};
 use crate::commands::{Stop, print, print_json, read_policy};
+use crate::{cli, log};
 
 /// What an image went through, told at the end.
 struct Story {
@@ -21,24 +25,39 @@ struct Story {
     report_only: bool,
 }
 
+/// Stages, and says so in the form that was asked for. What is refused names the methods that were tried.
 pub(crate) fn run(arguments: &cli::Neutralize) -> Result<Exit, Stop> {
+    let mut story = Story { skipped: Vec::new(), done: None, report_only: false };
+    match stage(arguments, &mut story) {
+        Err(stop) if arguments.json => {
+            log::problem(&stop);
+            print_json(&json!({
+                "schema": "oob-neutralize/1", "exit_code": stop.exit.code(), "reason": stop.cause, "changed": false,
+                "text": stop.text, "method": null, "skipped": story.skipped, "warnings": [],
+                "original_sha256": null, "result_sha256": null, "verdict": null, "out": null,
+            }))?;
+            Ok(stop.exit)
+        }
+        ended => ended,
+    }
+}
+
+fn stage(arguments: &cli::Neutralize, story: &mut Story) -> Result<Exit, Stop> {
     let wanted = Wanted::of(arguments)?;
-    let image = Image::read(&arguments.file)
-        .map_err(|error| Stop::new(Exit::DeviceFailed, "image-unreadable", error))?
-        .bytes;
-    let story = climb(&image, &wanted)?;
+    let image = read_dump(&arguments.file)?;
+    climb(&image, &wanted, story)?;
     let Some(done) = &story.done else {
         let why = story.skipped.join("; ");
-        let text = if story.report_only {
-            format!("nothing was staged: {why}")
-        } else {
-            format!("none of the methods fits this image: {why}")
+        let text = match (story.report_only, why.as_str()) {
+            (true, "") => "nothing was staged: `report-only` is the first method".to_owned(),
+            (true, why) => format!("nothing was staged: `report-only` was reached; {why}"),
+            (false, why) => format!("none of the methods fits this image: {why}"),
         };
         let cause = if story.report_only { "report-only" } else { "no-method-applies" };
         return Err(Stop::new(Exit::Impossible, cause, text));
     };
     if done.changes.is_empty() {
-        tell(arguments, Exit::Satisfied, "already-neutralized", false, done, &story, None)?;
+        tell(arguments, Exit::Satisfied, "already-neutralized", false, done, story, None)?;
         return Ok(Exit::Satisfied);
     }
     let binding = Binding {
@@ -49,8 +68,19 @@ pub(crate) fn run(arguments: &cli::Neutralize) -> Result<Exit, Stop> {
     let staging = lay_out(&image, done, &binding);
     wanted.check_pin(&staging)?;
     let changed = write(&arguments.out, &staging)?;
-    tell(arguments, Exit::Pending, "staged", changed, done, &story, Some(&staging))?;
+    tell(arguments, Exit::Pending, "staged", changed, done, story, Some(&staging))?;
     Ok(Exit::Pending)
+}
+
+/// A file that has a flash descriptor. Of any other it is said what it is, where that is known.
+fn read_dump(file: &Path) -> Result<Vec<u8>, Stop> {
+    let refuse = |text: &str| Stop::new(Exit::DeviceFailed, "image-unreadable", shown(text));
+    let bytes = super::read(file).map_err(|why| refuse(&why))?;
+    let Err(error) = Descriptor::parse(&bytes) else { return Ok(bytes) };
+    let Container { kind, offset, what } = identify(&bytes);
+    let known = !kind.is_readable() && kind != Kind::BrokenDescriptor;
+    let why = if known { format!("at offset {offset:#x}: {what}") } else { error.to_string() };
+    Err(refuse(&format!("firmware image {}: {why}", file.display())))
 }
 
 /// What is asked for: by flags, by a rule of the policy, or by what people mean by the word.
@@ -135,8 +165,7 @@ fn rule<'a>(policy: &'a Policy, id: Option<&str>) -> Result<&'a Rule, Stop> {
 }
 
 /// Tries the methods in order. One that does not fit is named with its reason; a fault of the image itself ends it all.
-fn climb(image: &[u8], wanted: &Wanted) -> Result<Story, Stop> {
-    let mut story = Story { skipped: Vec::new(), done: None, report_only: false };
+fn climb(image: &[u8], wanted: &Wanted, story: &mut Story) -> Result<(), Stop> {
     for asked in &wanted.methods {
         let method = match asked {
             oob_policy::Method::CleanAndSoftDisable => Method::CleanAndSoftDisable,
@@ -147,7 +176,7 @@ fn climb(image: &[u8], wanted: &Wanted) -> Result<Story, Stop> {
             }
             oob_policy::Method::ReportOnly => {
                 story.report_only = true;
-                return Ok(story);
+                return Ok(());
             }
         };
         if method == Method::CleanAndSoftDisable
@@ -165,7 +194,7 @@ fn climb(image: &[u8], wanted: &Wanted) -> Result<Story, Stop> {
         match neutralize(image, &Options { method, keep: wanted.keep.clone() }) {
             Ok(done) => {
                 story.done = Some(done);
-                return Ok(story);
+                return Ok(());
             }
             Err(Refusal::Impossible(why)) => story.skipped.push(format!("{}: {why}", method.word())),
             Err(refusal @ (Refusal::Image(_) | Refusal::Invalid(_))) => {
@@ -178,7 +207,7 @@ fn climb(image: &[u8], wanted: &Wanted) -> Result<Story, Stop> {
             Err(refusal @ Refusal::Breach(_)) => return Err(Stop::internal(refusal)),
         }
     }
-    Ok(story)
+    Ok(())
 }
 
 /// Makes the directory whole or not at all: a directory beside it is filled, synced and renamed. True if it is new.
@@ -187,7 +216,7 @@ fn write(out: &Path, staging: &Staging) -> Result<bool, Stop> {
         Stop::new(
             Exit::EscrowNotDurable,
             "staging-not-written",
-            format!("{doing} {}: {error}", path.display()),
+            shown(&format!("{doing} {}: {error}; nothing was staged", path.display())),
         )
     };
     if out.symlink_metadata().is_ok() {
@@ -200,24 +229,22 @@ fn write(out: &Path, staging: &Staging) -> Result<bool, Stop> {
             false => Err(Stop::new(
                 Exit::EscrowNotDurable,
                 "out-exists",
-                format!(
+                shown(&format!(
                     "{} is there already and holds something else: name a new directory with --out",
                     out.display()
-                ),
+                )),
             )),
         };
     }
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let scratch = parent.join(format!(".oob-staging.{}", std::process::id()));
+    // A name of its own: a run that was killed may have left one, and process ids come again.
+    let mut noise = [0_u8; 8];
+    getrandom::fill(&mut noise)
+        .map_err(|error| fail("naming", out, std::io::Error::other(error.to_string())))?;
+    let scratch = parent.join(format!(".oob-staging-{:016x}", u64::from_le_bytes(noise)));
     fs::DirBuilder::new().mode(0o700).create(&scratch).map_err(|error| fail("making", &scratch, error))?;
     let filled = fill(&scratch, staging).and_then(|()| {
-        rustix::fs::renameat_with(
-            rustix::fs::CWD,
-            &scratch,
-            rustix::fs::CWD,
-            out,
-            rustix::fs::RenameFlags::NOREPLACE,
-        )?;
+        put(&scratch, out)?;
         fs::File::open(parent)?.sync_all()
     });
     match filled {
@@ -226,6 +253,14 @@ fn write(out: &Path, staging: &Staging) -> Result<bool, Stop> {
             let _ = fs::remove_dir_all(&scratch);
             Err(fail("writing", out, error))
         }
+    }
+}
+
+/// Nothing that appeared meanwhile is replaced; where the filesystem cannot promise that, nothing with content is.
+fn put(scratch: &Path, out: &Path) -> rustix::io::Result<()> {
+    match renameat_with(CWD, scratch, CWD, out, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => rename(scratch, out),
+        other => other,
     }
 }
 
@@ -255,14 +290,14 @@ fn tell(
         "original_sha256": staging.map_or(Value::Null, |staging| staging.original_sha256.as_str().into()),
         "result_sha256": sha256_hex(&done.image),
         "verdict": if staging.is_some() { "staged" } else { "neutralized-image" },
-        "out": staging.map(|_| &arguments.out),
+        "out": staging.map(|_| arguments.out.display().to_string()),
     });
     if arguments.json {
         return print_json(&result);
     }
     let mut text = String::new();
     for skipped in &story.skipped {
-        text += &format!("skipped   {}\n", oob_policy::shown(skipped));
+        text += &format!("skipped   {}\n", shown(skipped));
     }
     text += &format!("method    {}\n", done.method.word());
     for change in &done.changes {
@@ -283,7 +318,7 @@ fn tell(
     text += &match staging {
         Some(staging) => format!(
             "staged    {} ({}). Nothing was flashed: run flash.sh there on that machine, power-cycle, then verify.\n",
-            arguments.out.display(),
+            shown(&arguments.out.display().to_string()),
             staging.result_sha256
         ),
         None => "The image is neutralized already: nothing to stage.\n".to_owned(),
