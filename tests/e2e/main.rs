@@ -11,6 +11,7 @@ mod first_command;
 mod flash;
 mod inspect;
 mod neutralize;
+mod neutralize_file;
 mod order;
 mod release;
 mod use_ccm;

@@ -315,7 +315,7 @@ fn a_result_that_is_not_pinned_is_not_staged() {
 
 /// The image with what Boot Guard wants in its BIOS region: a table at its end that leads to a startup module and two
 /// manifests (Intel's FIT BIOS specification).
-fn with_boot_guard(mut image: Vec<u8>) -> Vec<u8> {
+pub(crate) fn with_boot_guard(mut image: Vec<u8>) -> Vec<u8> {
     let size = image.len() as u64;
     let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
     let address = |at: usize| ((1_u64 << 32) - size + at as u64).to_le_bytes();

@@ -212,11 +212,11 @@ fn climb(image: &[u8], wanted: &Wanted, story: &mut Story) -> Result<(), Stop> {
 
 /// Makes the directory whole or not at all: a directory beside it is filled, synced and renamed. True if it is new.
 fn write(out: &Path, staging: &Staging) -> Result<bool, Stop> {
-    let fail = |doing: &str, path: &Path, error: std::io::Error| {
+    let fail = |doing: &str, error: std::io::Error| {
         Stop::new(
             Exit::EscrowNotDurable,
             "staging-not-written",
-            shown(&format!("{doing} {}: {error}; nothing was staged", path.display())),
+            shown(&format!("{doing} {}: {error}; nothing was staged", out.display())),
         )
     };
     if out.symlink_metadata().is_ok() {
@@ -240,9 +240,12 @@ fn write(out: &Path, staging: &Staging) -> Result<bool, Stop> {
     // A name of its own: a run that was killed may have left one, and process ids come again.
     let mut noise = [0_u8; 8];
     getrandom::fill(&mut noise)
-        .map_err(|error| fail("naming", out, std::io::Error::other(error.to_string())))?;
+        .map_err(|error| fail("naming a directory beside", std::io::Error::other(error.to_string())))?;
     let scratch = parent.join(format!(".oob-staging-{:016x}", u64::from_le_bytes(noise)));
-    fs::DirBuilder::new().mode(0o700).create(&scratch).map_err(|error| fail("making", &scratch, error))?;
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&scratch)
+        .map_err(|error| fail("making a directory beside", error))?;
     let filled = fill(&scratch, staging).and_then(|()| {
         put(&scratch, out)?;
         fs::File::open(parent)?.sync_all()
@@ -251,7 +254,7 @@ fn write(out: &Path, staging: &Staging) -> Result<bool, Stop> {
         Ok(()) => Ok(true),
         Err(error) => {
             let _ = fs::remove_dir_all(&scratch);
-            Err(fail("writing", out, error))
+            Err(fail("writing", error))
         }
     }
 }
