@@ -67,6 +67,9 @@ pub struct Staged {
     /// sha256 (hex) of the image that was staged.
     pub result_sha256: String,
     pub method: String,
+    /// sha256 (hex) of the manifest that was staged with it.
+    #[serde(default)]
+    pub manifest_sha256: Option<String>,
     pub event: String,
 }
 

@@ -14,6 +14,7 @@ mod neutralize;
 mod neutralize_file;
 mod order;
 mod release;
+mod staging;
 mod use_ccm;
 mod verify;
 mod verify_file;

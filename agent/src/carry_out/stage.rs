@@ -1,13 +1,13 @@
 //! Staging a neutralized image. Nothing is flashed: the verdict is `staged`, never more.
 
 use oob_mecheck::neutralize::{self, Neutralized, Options, Refusal};
-use oob_policy::{Exit, ImageSource, Method, Outcome, Status, Step};
-use serde_json::json;
+use oob_policy::{Exit, ImageSource, Method, Outcome, Staged, Status, Step};
+use serde_json::{Value, json};
 
 use super::{Run, failed, outcome, with_evidence};
 use crate::error::chain_of;
 use crate::firmware::{Binding, Image, Staging, lay_out, sha256_hex};
-use crate::state::{Kind, StateError, Written};
+use crate::state::{Kind, MANIFEST, StateError, Written};
 
 /// Stages a copy of the image changed by `method`; `skipped` is why no method before it was taken.
 pub(super) fn stage(
@@ -84,7 +84,13 @@ fn changed(
     };
     let staging = lay_out(&image.bytes, &done, &binding);
     let (directory, fresh) = write(run, &staging, method).map_err(|error| {
-        let text = format!("staging the image: {}", chain_of(&error));
+        let next = match error {
+            StateError::Corrupt { .. } => {
+                "; nobody but the agent writes there: move that directory away, and run again"
+            }
+            _ => "",
+        };
+        let text = format!("staging the image: {}{next}", chain_of(&error));
         failed(step, Exit::EscrowNotDurable, "staging-not-written", text)
     })?;
     let what = match method {
@@ -140,21 +146,46 @@ fn me_state(run: &Run<'_>) -> String {
 fn write(run: &mut Run<'_>, staging: &Staging, method: Method) -> Result<(String, bool), StateError> {
     let device_id = run.chain.run().device_id.clone();
     let name = staging.result_sha256.get(..16).unwrap_or_default();
+    run.store.clean_staged(&device_id, name)?;
+    let held = run.store.staged_manifest(&device_id, name)?.filter(|held| is_kept(run, staging, held));
     let mut fresh = false;
     for (file, bytes) in &staging.files {
+        if *file == MANIFEST && held.is_some() {
+            continue;
+        }
         let written = run.store.put_staged(&device_id, name, file, bytes)?;
         fresh |= written == Written::New;
     }
-    let known =
-        run.history.staged.as_ref().is_some_and(|staged| staged.result_sha256 == staging.result_sha256);
+    let manifest_sha256 = held.map_or_else(|| staging.manifest_sha256.clone(), |held| sha256_hex(&held));
+    let known = recorded(run, staging)
+        .is_some_and(|staged| staged.manifest_sha256.as_ref().is_none_or(|it| *it == manifest_sha256));
     if !known {
         let body = json!({
             "original_sha256": staging.original_sha256, "result_sha256": staging.result_sha256,
-            "manifest_sha256": staging.manifest_sha256, "method": method.word(), "verdict": "staged",
+            "manifest_sha256": manifest_sha256, "method": method.word(), "verdict": "staged",
         });
         run.chain.record(run.store, Kind::Staged, body)?;
     }
     Ok((run.store.staged_dir(&device_id, name)?.display().to_string(), fresh || !known))
+}
+
+/// The claim that this very image is staged, where org state holds it.
+fn recorded<'a>(run: &Run<'a>, staging: &Staging) -> Option<&'a Staged> {
+    run.history.staged.as_ref().filter(|staged| staged.result_sha256 == staging.result_sha256)
+}
+
+/// A manifest tells under which policy, and beside which state of the engine, its image was staged: what is so today
+/// does not make another of it. It is the one that was recorded; where the run died before it recorded it, it is one
+/// of the same files.
+fn is_kept(run: &Run<'_>, staging: &Staging, held: &[u8]) -> bool {
+    if let Some(of_record) = recorded(run, staging).and_then(|staged| staged.manifest_sha256.as_ref()) {
+        return sha256_hex(held) == *of_record;
+    }
+    let files = |bytes: &[u8]| -> Option<Value> {
+        serde_json::from_slice::<Value>(bytes).ok()?.get("sha256").cloned()
+    };
+    let ours = staging.files.iter().find(|(file, _)| *file == MANIFEST).and_then(|(_, bytes)| files(bytes));
+    ours.is_some() && files(held) == ours
 }
 
 fn neutralize(image: &[u8], method: Method, keep: &[String]) -> Result<Neutralized, Refusal> {

@@ -15,7 +15,7 @@ use crate::escrow::MAX_GENERATION;
 /// - `verified`: `{"channel": "amt", "generation": 1, "realm", "control_mode", "escrow"}` makes AMT ours;
 /// - `note`: `{"undone_generation": 1, "escrow": file}` makes that credential no longer ours. The file name tells it from
 ///   the same generation of another store; where it is missing, every credential of the generation is meant;
-/// - `staged`: `{"original_sha256", "result_sha256", "method"}`.
+/// - `staged`: `{"original_sha256", "result_sha256", "method", "manifest_sha256"}`.
 pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
     let events: BTreeMap<&str, &Event> =
         stored.events.iter().map(|SignedEvent { id, event, .. }| (id.as_str(), event)).collect();
@@ -149,6 +149,7 @@ fn staged(id: &str, event: &Event) -> Option<Staged> {
         original_sha256: text(event, "original_sha256")?,
         result_sha256: text(event, "result_sha256")?,
         method: text(event, "method")?,
+        manifest_sha256: text(event, "manifest_sha256"),
         event: id.to_owned(),
     })
 }

@@ -37,6 +37,7 @@ pub use jcs::canonical;
 pub use journal::{Answer, Journal, JournalEntry, fold_open};
 pub use run_id::new_run_id;
 pub use signer::Signer;
+pub use staging::MANIFEST;
 
 use crate::escrow::{EscrowName, Sealed};
 

@@ -9,6 +9,11 @@ use super::StateError;
 use super::dir::{DirStore, device, local};
 use super::disk::Written;
 
+/// What describes the other files of a staging directory.
+pub const MANIFEST: &str = "manifest.json";
+/// A manifest is some kilobytes; with every partition of the largest image some hundred.
+const MAX_MANIFEST: u64 = 4 << 20;
+
 impl DirStore {
     /// Adds a file to the staging directory `name` of a device. The same file again is success.
     pub fn put_staged(
@@ -21,6 +26,16 @@ impl DirStore {
         let directory = staging(device_id, name)?;
         self.disk().create_dirs(&directory)?;
         self.disk().write_new(&format!("{directory}/{file}"), bytes)
+    }
+
+    /// Removes what a run that was killed left half-written there: it may be a part of a dump. Under the device's lock.
+    pub fn clean_staged(&self, device_id: &str, name: &str) -> Result<(), StateError> {
+        self.disk().clean(&staging(device_id, name)?)
+    }
+
+    /// The manifest that an earlier run staged; none where there is none.
+    pub fn staged_manifest(&self, device_id: &str, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        self.disk().read(&format!("{}/{MANIFEST}", staging(device_id, name)?), MAX_MANIFEST)
     }
 
     /// Where [`DirStore::put_staged`] puts files, as the operator would open it.

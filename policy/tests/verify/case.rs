@@ -26,6 +26,7 @@ impl Case {
                 original_sha256: "original".into(),
                 result_sha256: "result".into(),
                 method: "soft-disable".into(),
+                manifest_sha256: None,
                 event: "e1-staged".into(),
             }),
             ..History::default()

@@ -1,0 +1,142 @@
+//! The staging directory over several runs: killed anywhere, under a renewed policy, beside an engine that looks
+//! different, touched by somebody, gone.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use oob_tests::{agent_command, code, files, image, json, scratch, skylake_capture, text};
+
+const STATUS: &str = "sys/class/mei/mei0/fw_status";
+
+/// A captured machine, its dump, and the store that runs share.
+struct Desk {
+    scratch: tempfile::TempDir,
+    machine: PathBuf,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let scratch = scratch();
+        let machine = skylake_capture(&scratch.path().join("skylake"));
+        fs::write(machine.join(STATUS), "90000245\n").unwrap();
+        fs::write(scratch.path().join("dump"), image::sunrise(2, [11, 8, 80, 3746])).unwrap();
+        Self { scratch, machine }
+    }
+
+    fn out(&self) -> PathBuf {
+        self.scratch.path().join("out")
+    }
+
+    fn command(&self, serial: u32) -> Command {
+        let policy = self.scratch.path().join("policy.toml");
+        let text = format!(
+            "schema = 1\n[policy]\nname = \"opsec\"\nserial = {serial}\n[defaults]\naction = \"ignore\"\n[[rule]]\n\
+             id = \"opsec\"\nmatch = {{ vendor = \"*\" }}\naction = \"neutralize\"\n\
+             neutralize = {{ methods = [\"clean+soft-disable\", \"soft-disable\"] }}\n"
+        );
+        fs::write(&policy, text).unwrap();
+        let mut command = agent_command();
+        command.args(["apply", "--json", "--policy"]).arg(policy).arg("--root").arg(&self.machine);
+        command.arg("--firmware-image").arg(self.scratch.path().join("dump")).arg("--out").arg(self.out());
+        command
+    }
+
+    fn apply(&self, serial: u32) -> Output {
+        self.command(serial).output().expect("running oob-agent")
+    }
+
+    /// Exit code, and whether anything changed.
+    #[track_caller]
+    fn ends(&self, serial: u32, expected: (i32, bool)) -> Output {
+        let run = self.apply(serial);
+        let told = (code(&run).unwrap_or(-1), json(&run)["changed"] == true);
+        assert_eq!(told, expected, "{}\n{}", text(&run.stdout), text(&run.stderr));
+        run
+    }
+
+    fn staged(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let all = files(&self.out()).into_iter().filter(|file| file.to_string_lossy().contains("/staging/"));
+        all.map(|file| (file.strip_prefix(self.out()).unwrap().to_owned(), fs::read(&file).unwrap()))
+            .collect()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        files(&self.out()).into_iter().find(|file| file.ends_with(name)).expect("a staged file")
+    }
+}
+
+/// What a staging directory says of its making is of the run that made it.
+#[test]
+fn what_is_staged_stays_staged_when_policy_and_engine_look_different() {
+    let desk = Desk::new();
+    desk.ends(1, (10, true));
+    let before = desk.staged();
+    // The engine's function sleeps, and reads as all ones.
+    fs::write(desk.machine.join(STATUS), "FFFFFFFF\n").unwrap();
+    desk.ends(1, (10, false));
+    desk.ends(2, (10, false));
+    assert_eq!(desk.staged(), before);
+    // Gone, it is staged anew, and what is recorded of it is what lies there.
+    let gone = desk.file("manifest.json").parent().unwrap().to_owned();
+    fs::remove_dir_all(gone).unwrap();
+    desk.ends(2, (10, true));
+    assert_eq!(desk.staged().len(), before.len());
+    desk.ends(3, (10, false));
+}
+
+#[test]
+fn a_staging_directory_that_somebody_touched_is_not_relied_on() {
+    for name in ["manifest.json", "flash.sh", "neutralized.bin"] {
+        let desk = Desk::new();
+        desk.ends(1, (10, true));
+        let file = desk.file(name);
+        let mut touched = fs::read(&file).unwrap();
+        // In the manifest this changes none of the values.
+        *touched.last_mut().unwrap() = b' ';
+        fs::write(&file, &touched).unwrap();
+        let refused = desk.ends(1, (4, false));
+        assert!(text(&refused.stdout).contains("move that directory away"), "{}", text(&refused.stdout));
+        assert_eq!(fs::read(&file).unwrap(), touched, "{name}: evidence is not written over");
+        fs::rename(file.parent().unwrap(), desk.scratch.path().join("moved")).unwrap();
+        desk.ends(1, (10, true));
+    }
+}
+
+/// In a sample every N-th point is tried; `OOB_CRASH_ALL=1` tries all.
+#[test]
+fn killed_at_every_write_one_more_run_stages_the_same() {
+    let undisturbed = Desk::new();
+    let trace = undisturbed.scratch.path().join("trace");
+    let run = undisturbed.command(1).env("OOB_PROBE_TRACE", &trace).output().expect("running oob-agent");
+    assert_eq!(code(&run), Some(10), "{}", text(&run.stderr));
+    let points = fs::read_to_string(trace).unwrap().lines().count();
+    let names = |staged: Vec<(PathBuf, Vec<u8>)>| -> Vec<_> {
+        let plain = |path: &Path| path.file_name().unwrap().to_owned();
+        // The manifest tells of the engine as it was seen, which differs below.
+        staged
+            .into_iter()
+            .map(|(path, bytes)| (plain(&path), bytes))
+            .filter(|it| it.0 != "manifest.json")
+            .collect()
+    };
+    let whole = names(undisturbed.staged());
+    let stride = if std::env::var_os("OOB_CRASH_ALL").is_some() { 1 } else { 5 };
+    let mut tried = 0;
+    for point in (1..=points).step_by(stride) {
+        let desk = Desk::new();
+        let killed =
+            desk.command(1).env("OOB_PROBE_KILL", point.to_string()).output().expect("running oob-agent");
+        assert_eq!(code(&killed), None, "point {point} of {points}: {}", text(&killed.stderr));
+        // And the next run is made under other circumstances.
+        fs::write(desk.machine.join(STATUS), "FFFFFFFF\n").unwrap();
+        let next = desk.apply(2);
+        assert_eq!(code(&next), Some(10), "point {point} of {points}: {}", text(&next.stdout));
+        assert!(names(desk.staged()) == whole, "point {point} of {points}: {:?}", files(&desk.out()));
+        desk.ends(2, (10, false));
+        tried += 1;
+    }
+    let _ =
+        writeln!(std::io::stderr(), "crash loop: {tried} of {points} crash points of a staging run tried");
+}
