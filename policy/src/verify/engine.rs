@@ -99,6 +99,9 @@ fn is_known(fact: &Fact) -> bool {
 fn picture(state: &str, mode: &str, complete: Option<&Value>, error: &str, phase: &str) -> Picture {
     let off = state == "disabled" || complete == Some(&Value::Bool(false));
     let failed = error == "image-failure";
+    // A broken engine may be in any mode; of its strap it is silent.
+    let sound = ["none", "disabled"].contains(&error);
+    let by_strap = phase == "bup/straps-say-disabled";
     match (state, mode) {
         ("recovery" | "platform-disable-wait", _) if !failed => Picture::ShuttingDown,
         (_, "override-jumper" | "override-mei") => Picture::Override,
@@ -106,8 +109,10 @@ fn picture(state: &str, mode: &str, complete: Option<&Value>, error: &str, phase
         ("recovery" | "platform-disable-wait", _) => Picture::ShuttingDown,
         // The strap's own mode, or the switch's, with bring-up saying which of the two it was.
         (_, "alt-disable") if off && phase == "bup/temporary-disable" => Picture::TemporarilyDisabled,
-        (_, "alt-disable") if off => Picture::SoftDisabled,
-        (_, "temporary-disable") if off && phase == "bup/straps-say-disabled" => Picture::SoftDisabled,
+        // Mode 2 is a debug mode by its name: an engine that is on its way, or halted in it, is not stopped for its strap
+        // unless bring-up says so.
+        ("disabled", "alt-disable") if sound => Picture::SoftDisabled,
+        (_, "alt-disable" | "temporary-disable") if off && sound && by_strap => Picture::SoftDisabled,
         (_, "temporary-disable") if off => Picture::TemporarilyDisabled,
         ("normal", _) if complete == Some(&Value::Bool(true)) => Picture::Running,
         _ => Picture::Unclear,
@@ -143,6 +148,15 @@ mod tests {
             ),
             ("disabled", "temporary-disable", &no, "none", "bup/straps-say-disabled", Picture::SoftDisabled),
             ("disabled", "normal", &no, "none", "unknown", Picture::Unclear),
+            // On its way in a debug mode, halted, broken: whatever it is, nothing says that it is the strap.
+            ("init", "alt-disable", &no, "none", "unknown", Picture::Unclear),
+            ("reset", "alt-disable", &no, "none", "rom/0x00", Picture::Unclear),
+            ("transition", "alt-disable", &no, "none", "bup/kernel-load", Picture::Unclear),
+            ("normal", "alt-disable", &no, "none", "unknown", Picture::Unclear),
+            ("halt", "alt-disable", &no, "none", "unknown", Picture::Unclear),
+            ("invalid-cpu", "alt-disable", &no, "none", "unknown", Picture::Unclear),
+            ("disabled", "alt-disable", &no, "uncategorized", "unknown", Picture::Unclear),
+            ("disabled", "alt-disable", &no, "code-15", "bup/straps-say-disabled", Picture::Unclear),
             ("disabled", "override-jumper", &no, "none", "unknown", Picture::Override),
             ("disabled", "override-mei", &no, "none", "unknown", Picture::Override),
             ("recovery", "normal", &no, "none", "unknown", Picture::ShuttingDown),
