@@ -172,7 +172,11 @@ fn verdict(input: &Assessment<'_>, exit: Exit) -> String {
         (Exit::Impossible, _) if !changed && asked_to_report(input.plan) => {
             format!("Not satisfied ({}): policy asks for a report only{untouched}", reason(input.outcomes, exit))
         }
-        (Exit::Satisfied, Action::Neutralize) => "What policy asks was done.".to_owned(),
+        (Exit::Satisfied, Action::Neutralize) => {
+            "The management engine reports itself soft-disabled, so nothing was staged: detected, not verified; only \
+             `verify` may say that it is in effect."
+                .to_owned()
+        }
         (Exit::Pending, _) => {
             format!("Staged, not yet in effect: {}", decisive.unwrap_or("a further step is needed"))
         }

@@ -14,7 +14,7 @@ mod witness;
 use serde::Serialize;
 
 use crate::{Confidence, Detection, Exit, Finding, History, Value};
-use engine::Engine;
+use engine::{Engine, Picture};
 use judge::Case;
 
 /// Everything one verification is made from.
@@ -208,7 +208,7 @@ pub fn verify(look: &Look<'_>) -> Verification {
     let engine = Engine::of(look.detection);
     let flash = witness::flash(look);
     let boot = witness::boot(look, &engine);
-    let contradictions = witness::contradictions(look, &engine, &flash);
+    let contradictions = witness::contradictions(look.detection, &engine, &flash);
     let case = Case { look, engine: &engine, flash: &flash, boot: &boot, contradictions: &contradictions };
     let judgment = case.judge();
     let amt = amt::result(look, judgment.verdict);
@@ -235,6 +235,26 @@ pub fn verify(look: &Look<'_>) -> Verification {
         next: judgment.next,
         new: is_new(look, verdict, exit, reason),
         amt,
+    }
+}
+
+/// What the engine shows of its strap before anything is staged.
+pub(crate) enum Shown {
+    SoftDisabled,
+    /// It shows so, and something else says the contrary.
+    Contradicted(Vec<String>),
+    Otherwise,
+}
+
+/// Judged as a later look will be, so that `apply` is never content with what `verify` would not accept.
+pub(crate) fn shows_soft_disabled(detection: &Detection) -> Shown {
+    let engine = Engine::of(detection);
+    if engine.picture != Picture::SoftDisabled {
+        return Shown::Otherwise;
+    }
+    match witness::contradictions(detection, &engine, &witness::Flash::None) {
+        none if none.is_empty() => Shown::SoftDisabled,
+        contradictions => Shown::Contradicted(contradictions),
     }
 }
 

@@ -59,10 +59,50 @@ fn the_first_method_that_applies_is_taken() {
     expect(&Case::neutralizing("[\"report-only\", \"soft-disable\"]").image(Possible), REPORT, &[]);
     expect(&Case::neutralizing("[\"lockdown\"]"), "refuse.no-method-applies", &["lockdown: "]);
     expect(
-        &Case::neutralizing(ALL).fact("intel.me.state", "soft-disabled"),
+        &stopped(Case::neutralizing(ALL)),
         "neutralize.me-soft-disabled",
         &["reports itself soft-disabled"],
     );
+}
+
+/// The registers of an engine that its strap stopped.
+fn stopped(case: Case) -> Case {
+    case.fact("intel.amt.provisioning", "unknown")
+        .fact("intel.me.state", "soft-disabled")
+        .fact("intel.me.working_state", "disabled")
+        .fact("intel.me.operation_mode", "alt-disable")
+        .fact("intel.me.error", "none")
+        .fact("intel.me.phase", "unknown")
+}
+
+/// What `verify` would not accept as neutralized leaves nothing satisfied: the ladder is climbed.
+#[test]
+fn an_engine_that_only_looks_stopped_is_not_taken_for_it() {
+    let sources = |case: Case, other: &str| {
+        let mut case = case;
+        let states = [("driver", "soft-disabled"), ("config", other)];
+        let states = states.map(|(source, state)| (source.to_owned(), oob_policy::Value::from(state)));
+        let map = oob_policy::Value::Map(states.into_iter().collect());
+        case.detection.facts.push(Fact::observed("intel.me.state_by_source", map, "test"));
+        case
+    };
+    let case = || stopped(Case::neutralizing(ALL));
+    expect(&sources(case(), "soft-disabled"), "neutralize.me-soft-disabled", &[]);
+    let contradicted = sources(case(), "normal");
+    expect(&contradicted, REPORT, &[]);
+    let warnings = contradicted.plan().warnings.join("\n");
+    assert!(warnings.contains("not believed: config says normal, driver says soft-disabled"), "{warnings}");
+    let answered = case().fact("intel.amt.provisioning", "post");
+    expect(&answered, REPORT, &[]);
+    assert!(answered.plan().warnings.join("\n").contains("it answered"));
+    for (fact, value) in [
+        ("intel.me.phase", "bup/temporary-disable"),
+        ("intel.me.error", "image-failure"),
+        ("intel.me.working_state", "halt"),
+        ("intel.me.operation_mode", "temporary-disable"),
+    ] {
+        expect(&case().fact(fact, value), REPORT, &[]);
+    }
 }
 
 #[test]
@@ -227,7 +267,7 @@ fn the_chip_is_read_only_where_policy_permits_and_a_method_wants_it() {
         Case::neutralizing("[\"report-only\", \"soft-disable\"], read_flash = true"),
         Case::neutralizing("[\"lockdown\", \"report-only\"], read_flash = true"),
         Case::neutralizing(READING).fact("host.cpu.vendor", "amd"),
-        Case::neutralizing(READING).fact("intel.me.state", "soft-disabled"),
+        stopped(Case::neutralizing(READING)),
         Case::neutralizing(READING).image(SoftDisable::Possible),
         Case::neutralizing(READING).context(|it| it.weak_id = true),
         Case::neutralizing(READING).context(|it| it.root = oob_policy::RootKind::Live),

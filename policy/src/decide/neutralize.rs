@@ -6,6 +6,7 @@ mod pch;
 use self::judge::{Judgment, judge};
 use super::{Case, Draft};
 use crate::policy::Method;
+use crate::verify::{Shown, shows_soft_disabled};
 use crate::{CleanVerdict, Exit, Firmware, ImageSource, Reversibility, Rule, SoftDisable, Step, StepKind};
 use crate::{shown, step};
 
@@ -14,10 +15,21 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
         let text = "the default is `neutralize` and names no methods: write a rule".to_owned();
         return draft.refuse(Exit::Impossible, "no-method-applies", None, None, text);
     };
-    if case.detection.text("intel.me.state") == "soft-disabled" {
-        let reason = "asks to neutralize, and the management engine reports itself soft-disabled";
-        draft.steps.push(read_only(step::ME_SOFT_DISABLED, StepKind::MeSoftDisabled, case.reason(reason)));
-        return;
+    match shows_soft_disabled(case.detection) {
+        Shown::SoftDisabled => {
+            let reason = "asks to neutralize, and the management engine reports itself soft-disabled";
+            draft.steps.push(read_only(
+                step::ME_SOFT_DISABLED,
+                StepKind::MeSoftDisabled,
+                case.reason(reason),
+            ));
+            return;
+        }
+        Shown::Contradicted(why) => draft.warnings.push(format!(
+            "the management engine reports itself soft-disabled, and that is not believed: {}",
+            why.join("; ")
+        )),
+        Shown::Otherwise => {}
     }
     let mut skipped: Vec<String> = Vec::new();
     for method in &rule.methods {

@@ -88,9 +88,9 @@ fn is_foreign(flash: &FlashEvidence, detection: &Detection) -> Option<String> {
 }
 
 /// Only where something says that the engine is off: that is the claim which a lying source would carry.
-pub(super) fn contradictions(look: &Look<'_>, engine: &Engine, flash: &Flash) -> Vec<String> {
+pub(super) fn contradictions(detection: &Detection, engine: &Engine, flash: &Flash) -> Vec<String> {
     let mut found = Vec::new();
-    let states = states_by_source(look.detection);
+    let states = states_by_source(detection);
     let clear: BTreeSet<&str> =
         states.iter().map(|(_, state)| *state).filter(|state| *state != "unclear").collect();
     let says_off = clear.iter().any(|state| ["soft-disabled", "disabled"].contains(state));
@@ -100,7 +100,7 @@ pub(super) fn contradictions(look: &Look<'_>, engine: &Engine, flash: &Flash) ->
         found.push(told.join(", "));
     }
     if engine.is_disabled() {
-        if let Some(fact) = answers(look.detection) {
+        if let Some(fact) = answers(detection) {
             found.push(format!("the registers say that the engine is off, and it answered ({})", fact.name));
         }
         if engine.picture == Picture::SoftDisabled && matches!(flash, Flash::NotWritten { .. }) {
