@@ -69,11 +69,14 @@ pub struct WasEffective {
 }
 
 /// A verdict that an event holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
     pub event: String,
     pub verdict: String,
     pub reason: String,
+    pub boot_id: Option<String>,
+    /// A dump of the flash was at hand, and it spoke against the claim.
+    pub flash_denied: bool,
 }
 
 /// What a dump of the flash shows.
@@ -143,7 +146,8 @@ impl Rung {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verification {
     pub verdict: Rung,
-    /// How well an effective verdict is known: read now, or recorded by firmware at start-up.
+    /// How well an effective verdict is known: read now; recorded by firmware at start-up, or resting on a dump that was
+    /// given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence: Option<Confidence>,
     /// What the engine shows, in one stable word: `running`, `soft-disabled`, `temporarily-disabled`, `override`,
@@ -223,7 +227,11 @@ pub fn verify(look: &Look<'_>) -> Verification {
     let verdict = judgment.verdict;
     Verification {
         verdict,
-        confidence: verdict.is_effective().then_some(engine.confidence),
+        confidence: verdict.is_effective().then_some(match engine.picture {
+            Picture::SoftDisabled => engine.confidence,
+            // Then it rests on a dump, and that it is of this machine's flash is the operator's word.
+            _ => Confidence::Inferred,
+        }),
         engine: engine.picture.word(),
         exit,
         reason: reason.to_owned(),

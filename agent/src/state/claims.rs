@@ -18,7 +18,8 @@ pub const CHANNEL: &str = "me";
 ///
 /// - `observed`: `{"facts": [..], "outcomes": [{"step", "exit"}]}`, for the run that staged an image or that last
 ///   dealt with a policy which asks to neutralize;
-/// - `neutralized`, `verified`: `{"channel": "me", "verdict", "reason", "engine", "result_sha256", "boot_id", "bios"}`.
+/// - `neutralized`, `verified`: `{"channel": "me", "verdict", "reason", "engine", "result_sha256", "boot_id", "bios",
+///   "evidence": [{"name", "says"}]}`.
 pub fn claims(stored: &Stored, history: &History) -> Claims {
     let events: BTreeMap<(u64, &str), &Event> =
         stored.events.iter().map(|it| ((it.event.seq, it.id.as_str()), &it.event)).collect();
@@ -40,6 +41,8 @@ pub fn claims(stored: &Stored, history: &History) -> Claims {
             event: (*id).to_owned(),
             verdict: text(&event.body, "verdict").unwrap_or_default().to_owned(),
             reason: text(&event.body, "reason").unwrap_or_default().to_owned(),
+            boot_id: text(&event.body, "boot_id").map(str::to_owned),
+            flash_denied: flash_denied(event),
         }),
     }
 }
@@ -104,6 +107,15 @@ fn still_effective(before: Option<WasEffective>, id: &str, event: &Event) -> Opt
         refuted: false,
         first: unbroken.map_or_else(here, |before| before.first),
     })
+}
+
+/// By the evidence of a look that was recorded.
+fn flash_denied(event: &Event) -> bool {
+    let evidence = event.body.get("evidence").and_then(Value::as_array);
+    evidence
+        .into_iter()
+        .flatten()
+        .any(|it| text(it, "name") == Some("flash") && text(it, "says") == Some("contradicts"))
 }
 
 fn wall(event: &Event) -> Option<i64> {

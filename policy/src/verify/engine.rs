@@ -108,12 +108,14 @@ fn picture(state: &str, mode: &str, complete: Option<&Value>, error: &str, phase
         _ if failed && off => Picture::ImageFailure,
         ("recovery" | "platform-disable-wait", _) => Picture::ShuttingDown,
         // The strap's own mode, or the switch's, with bring-up saying which of the two it was.
-        (_, "alt-disable") if off && phase == "bup/temporary-disable" => Picture::TemporarilyDisabled,
+        (_, "alt-disable") if off && sound && phase == "bup/temporary-disable" => {
+            Picture::TemporarilyDisabled
+        }
         // Mode 2 is a debug mode by its name: an engine that is on its way, or halted in it, is not stopped for its strap
         // unless bring-up says so.
         ("disabled", "alt-disable") if sound => Picture::SoftDisabled,
         (_, "alt-disable" | "temporary-disable") if off && sound && by_strap => Picture::SoftDisabled,
-        (_, "temporary-disable") if off => Picture::TemporarilyDisabled,
+        (_, "temporary-disable") if off && sound => Picture::TemporarilyDisabled,
         ("normal", _) if complete == Some(&Value::Bool(true)) => Picture::Running,
         _ => Picture::Unclear,
     }

@@ -43,6 +43,11 @@ impl Case<'_> {
             let text = "Org state claims that the engine is neutralized, and the flash holds it no more.";
             return self.drift("flash-reverted", text.to_owned(), FLASH_AGAIN);
         }
+        if self.engine.is_disabled() && matches!(self.flash, Flash::None) && self.denied_in_this_boot() {
+            let text = "An earlier look of this boot found the soft-disable strap clear in the flash, and no dump that was \
+                        given since says otherwise.";
+            return self.drift("contradiction", text.to_owned(), FLASH_AGAIN);
+        }
         match self.engine.picture {
             Picture::SoftDisabled => self.soft_disabled(),
             Picture::TemporarilyDisabled => self.temporarily_disabled(),
@@ -58,6 +63,13 @@ impl Case<'_> {
 
     fn was(&self) -> Option<&WasEffective> {
         self.look.claims.effective.as_ref()
+    }
+
+    /// What runs now was started before the flash was written again, so the registers still tell the old story.
+    fn denied_in_this_boot(&self) -> bool {
+        let now = self.look.detection.known("host.boot_id");
+        let recorded = self.look.claims.recorded.as_ref();
+        now.is_some() && recorded.is_some_and(|it| it.flash_denied && it.boot_id.as_deref() == now)
     }
 
     /// The rung that the claim stands on without evidence from the machine.
@@ -149,8 +161,11 @@ impl Case<'_> {
     fn not_shown(&self) -> Judgment {
         let why = if self.engine.picture == Picture::Unclear { "says nothing" } else { "cannot be read" };
         let text = format!("The engine's state {why}: {}.", self.engine.text);
-        let next =
-            "run as root with the mei_me driver loaded and the engine's interface not hidden in BIOS setup";
+        let next = if self.engine.picture == Picture::Unclear {
+            "power-cycle the machine, mains off"
+        } else {
+            "run as root with the mei_me driver loaded and the engine's interface not hidden in BIOS setup"
+        };
         let waiting = self.wait("not-shown", &text, next);
         // Nothing refutes the claim, and nothing bears it out.
         if self.was().is_some() { Judgment { exit: Exit::Impossible, ..waiting } } else { waiting }
@@ -179,8 +194,10 @@ impl Case<'_> {
     fn persistence(&self) -> Option<String> {
         let was = self.was().filter(|was| !was.refuted)?;
         let now_bios = self.look.detection.known("host.bios.version");
+        let later = matches!(witness::boot_since(&was.first, self.look.detection), Boot::Later(_));
         if let (Some(then), Some(now)) = (was.first.bios.as_deref(), now_bios)
             && then != now
+            && later
         {
             return Some(format!(
                 "firmware changed from {} to {} since",
@@ -189,9 +206,8 @@ impl Case<'_> {
             ));
         }
         let age = self.look.now.saturating_sub(was.first.wall?);
-        let later = matches!(witness::boot_since(&was.first, self.look.detection), Boot::Later(_));
         if age >= PERSISTENT_AFTER && later {
-            return Some("more than 30 days and a boot since".to_owned());
+            return Some("more than 30 days by this machine's clock, and a boot since".to_owned());
         }
         was.persistent.then(|| "as an earlier look found".to_owned())
     }

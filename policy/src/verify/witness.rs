@@ -221,7 +221,7 @@ fn flash_read(look: &Look<'_>, flash: &Flash) -> Option<Evidence> {
         }
         Flash::Unusable(why) => (Says::Nothing, why.clone()),
     };
-    Some(item("flash", given.sha256.as_str().into(), "--firmware-image", Confidence::Observed, says, text))
+    Some(item("flash", given.sha256.as_str().into(), "--firmware-image", Confidence::Inferred, says, text))
 }
 
 fn item(
