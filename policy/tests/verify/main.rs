@@ -458,7 +458,7 @@ proptest! {
             let error = fact("intel.me.error").value.as_text().unwrap();
             prop_assert!(off && ["none", "disabled"].contains(&error));
             let rests_on_a_dump = found.engine != "soft-disabled";
-            prop_assert_eq!(found.confidence == Some(oob_policy::Confidence::Inferred), rests_on_a_dump);
+            prop_assert_eq!(found.confidence == Some(Confidence::Inferred), rests_on_a_dump);
             let boot = fact("host.boot_id").value.as_text();
             prop_assert!(boot != Some("boot-1") || case.claims.effective.is_some());
             prop_assert!(found.contradictions.is_empty());
