@@ -1,9 +1,11 @@
 //! Bad input ends with a clear error and the right code, and touches nothing.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use oob_tests::{Machine, agent, agent_command, code, files, json, scratch, text};
+use oob_tests::{Machine, agent, agent_command, code, files, json, scratch, skylake_capture, text};
 
 use crate::use_ccm::{apply, escrow_files};
 
@@ -124,6 +126,36 @@ fn an_unwritable_out_is_exit_4_and_the_device_is_untouched() {
     let run = apply(&machine, &out);
     assert_eq!(code(&run), Some(4), "{}\n{}", text(&run.stdout), text(&run.stderr));
     assert_eq!(machine.mutating_calls(), 0);
+}
+
+/// JSON has no word for such a path, and a run that has done its work tells its result all the same.
+#[test]
+fn an_out_that_is_not_utf8_is_told_as_well_as_it_can_be() {
+    let scratch = scratch();
+    let root = skylake_capture(&scratch.path().join("skylake"));
+    let out = scratch.path().join(OsStr::from_bytes(b"out\xff"));
+    let policy = OsStr::new("packaging/examples/policy.toml");
+    for verb in ["apply", "plan", "verify"] {
+        let mut command = agent_command();
+        command.args([verb, "--json", "--root"]).arg(&root).arg("--out").arg(&out);
+        if verb != "verify" {
+            command.arg("--policy").arg(policy);
+        }
+        let run = command.output().unwrap();
+        assert_ne!(code(&run), Some(70), "{verb}: {}", text(&run.stderr));
+        // A plan is no result: it names neither.
+        if verb == "plan" {
+            assert_eq!(json(&run)["schema"], "oob-plan/1");
+        } else {
+            assert_eq!(json(&run)["exit_code"].as_i64(), code(&run).map(i64::from), "{verb}");
+            assert!(json(&run)["out"].as_str().unwrap().ends_with("out\u{fffd}"), "{verb}");
+        }
+    }
+    // And where there is nothing to tell but the refusal.
+    let mut command = agent_command();
+    command.args(["apply", "--json", "--policy", "/nonexistent.toml", "--out"]).arg(&out);
+    let run = command.output().unwrap();
+    assert_eq!((code(&run), &json(&run)["exit_code"]), (Some(3), &3.into()), "{}", text(&run.stderr));
 }
 
 #[test]
