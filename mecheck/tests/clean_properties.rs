@@ -303,6 +303,50 @@ fn the_first_chip_of_two_is_cleaned_with_a_warning() {
     );
 }
 
+/// As coreboot boards have it (reference/me.md 2.4 asks nothing of region 1); any other overlap is a lie.
+#[test]
+fn a_bios_region_over_the_whole_chip_is_cleaned_with_a_warning() {
+    for (name, plain, strap) in machines() {
+        let mut spanning = plain.clone();
+        let end = get32(&plain, 0x44) & 0xffff_0000;
+        put32(&mut spanning, 0x44, end);
+        for flags in ["c", "", "S", "s", "rt", "SrtdDM"] {
+            let (ours, theirs) = (done(&spanning, flags), done(&plain, flags));
+            assert!(ours.warnings.iter().any(|warning| warning.contains("whole chip")), "{name} {flags}");
+            assert!(!theirs.warnings.iter().any(|warning| warning.contains("whole chip")), "{name} {flags}");
+            let mut expected = theirs.image.clone();
+            put32(&mut expected, 0x44, end);
+            assert!(ours.image == expected, "{name} {flags}");
+            assert_eq!(ours.image[strap] != spanning[strap], flags.contains(['S', 's']), "{name} {flags}");
+            assert_eq!(ours.me, theirs.me, "{name} {flags}");
+            // A map that had its BIOS region before the ME region's end cannot hand over what -t frees.
+            let map = ours.descriptor.map(|map| (get32(&map, 0x44), get32(&map, 0x48)));
+            assert!(map.is_none_or(|map| map == (end, get32(&plain, 0x48))), "{name} {flags}");
+        }
+        for partial in [end | 1, end | 2, 0x0002_0000] {
+            put32(&mut spanning, 0x44, partial);
+            assert!(matches!(refusal(&spanning, ""), Refusal::Image(_)), "{name} {partial:#x}");
+        }
+    }
+}
+
+/// Of a full image `-t` shows in `-D` and `-M` alone, so without them there is nothing that has no room.
+#[test]
+fn truncating_where_all_is_needed_fails_only_where_it_would_be_written() {
+    let mut me = gen2(8, 3);
+    // Keep a partition that ends where the region ends.
+    put32(&mut me, 0x30 + 0x20 + 8, (ME_LEN - 0x3000) as u32);
+    let image = full(Pch::CougarPoint, &me);
+    let keep = |flags: &str| Options { whitelist: Some(vec!["EFFS".into()]), ..options(flags) };
+    let without = clean(&image, &keep("")).unwrap();
+    assert!(without.minimum_size.unwrap() > ME_LEN);
+    assert!(clean(&image, &keep("t")).unwrap().image == without.image);
+    for flags in ["tD", "tM", "tDM"] {
+        let said = clean(&image, &keep(flags)).unwrap_err();
+        assert_eq!(said.cause(), "no-room-to-shrink", "{flags}");
+    }
+}
+
 #[test]
 fn lying_tables_are_refused_with_an_offset() {
     let lie = |image: Vec<u8>, at: usize, word: u32, flags: &str| {

@@ -134,7 +134,8 @@ impl Flash {
             return Err(ImageError::new("descriptor region", regions_at, "it does not start at 0"));
         }
         Region::of(image, &flash.descriptor, "descriptor region")?;
-        let others = [0, 1, 3, 4].into_iter().map(region).collect::<Result<Vec<_>, _>>()?;
+        let others = [0, 1, 3, 4].into_iter().filter(|id| *id != 1 || !flash.bios_is_whole_chip());
+        let others = others.map(region).collect::<Result<Vec<_>, _>>()?;
         let overlapped = others.into_iter().find(|other| overlap(other, &flash.me));
         if let Some(other) = overlapped {
             let why = format!("it overlaps the region {:#x} to {:#x}", other.start, other.end);
@@ -142,6 +143,12 @@ impl Flash {
         }
         flash.check_length(image, map0)?;
         Ok(flash)
+    }
+
+    /// Descriptors of some coreboot boards give the whole chip to the BIOS region, descriptor and ME region with it. Nothing
+    /// is in doubt there: the ME region is where region 2 says. Any other overlap is a map that contradicts itself.
+    pub(super) fn bios_is_whole_chip(&self) -> bool {
+        self.bios.start == 0 && !self.me.is_empty() && self.me.end < self.bios.end
     }
 
     /// A file that ends inside the BIOS region is the whole of chip 1 of 2, or it is cut off.

@@ -27,7 +27,7 @@ pub use signatures::SignatureCheck;
 
 use crate::bytes::ImageError;
 use crate::me::Generation;
-use found::{Found, Me, PAGE};
+use found::{Flash, Found, Me, PAGE};
 use partitions::PartitionPlan;
 use plan::ModulePlan;
 use region::RegionMut;
@@ -165,6 +165,13 @@ impl Cleaned {
         if found.flash.as_ref().is_some_and(|flash| flash.is_partial(image)) {
             warnings.push(
                 "the BIOS region reaches past the end of this file: it is one chip of two, and belongs to the first"
+                    .into(),
+            );
+        }
+        if found.flash.as_ref().is_some_and(Flash::bios_is_whole_chip) {
+            warnings.push(
+                "the descriptor's BIOS region spans the whole chip, descriptor and ME region with it: a tool that writes \
+                 the BIOS region writes the ME region too"
                     .into(),
             );
         }
@@ -328,7 +335,8 @@ fn extract(
 ) -> Result<(), Refusal> {
     let Some(flash) = &found.flash else { return Ok(()) };
     let shrunk = end.filter(|_| options.truncate && found.me.is_some());
-    if let Some(size) = shrunk.filter(|size| *size > flash.me.len()) {
+    let written = options.extract_descriptor || options.extract_me;
+    if let Some(size) = shrunk.filter(|size| written && *size > flash.me.len()) {
         return Err(Refusal::impossible(
             "no-room-to-shrink",
             format!(

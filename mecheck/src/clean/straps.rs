@@ -26,8 +26,14 @@ pub(super) fn wanted(image: &[u8], found: &Found<'_>, options: &Options) -> Resu
             other => Err(refuse(&format!("ME 1 to 5 needs ICH8 to ICH10, the descriptor is {other}"))),
         };
     }
-    // Chip 1 of 2 holds descriptor and ME as a whole; `Found` told it from a dump that was cut off.
-    descriptor.warnings.retain(|warning| !matches!(warning, Warning::PartialDump { .. }));
+    // Chip 1 of 2 holds descriptor and ME as a whole, and so does a BIOS region over all of the chip; `Found` told both from
+    // dumps that are cut off and maps that contradict themselves.
+    let whole_chip = flash.bios_is_whole_chip();
+    descriptor.warnings.retain(|warning| match warning {
+        Warning::PartialDump { .. } => false,
+        Warning::RegionsOverlap { first, second, .. } => !(whole_chip && [first, second].contains(&&"bios")),
+        _ => true,
+    });
     let me = MeImage::in_flash(image, &descriptor);
     match SoftDisable::of(image, &descriptor, me.as_ref()) {
         SoftDisable::Possible { straps } | SoftDisable::AlreadySet { straps } => {
