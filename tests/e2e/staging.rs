@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use oob_tests::{agent_command, code, files, image, json, scratch, skylake_capture, text};
 
@@ -30,16 +32,29 @@ impl Desk {
     }
 
     fn command(&self, serial: u32) -> Command {
+        let mut command = self.bare(serial, "");
+        command.arg("--firmware-image").arg(self.scratch.path().join("dump"));
+        command
+    }
+
+    /// No image is named: the chip is read.
+    fn reading(&self) -> Command {
+        let mut command = self.bare(1, ", read_flash = true");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn bare(&self, serial: u32, settings: &str) -> Command {
         let policy = self.scratch.path().join("policy.toml");
         let text = format!(
             "schema = 1\n[policy]\nname = \"opsec\"\nserial = {serial}\n[defaults]\naction = \"ignore\"\n[[rule]]\n\
              id = \"opsec\"\nmatch = {{ vendor = \"*\" }}\naction = \"neutralize\"\n\
-             neutralize = {{ methods = [\"clean+soft-disable\", \"soft-disable\"] }}\n"
+             neutralize = {{ methods = [\"clean+soft-disable\", \"soft-disable\"]{settings} }}\n"
         );
         fs::write(&policy, text).unwrap();
         let mut command = agent_command();
         command.args(["apply", "--json", "--policy"]).arg(policy).arg("--root").arg(&self.machine);
-        command.arg("--firmware-image").arg(self.scratch.path().join("dump")).arg("--out").arg(self.out());
+        command.arg("--out").arg(self.out());
         command
     }
 
@@ -104,6 +119,20 @@ fn a_staging_directory_that_somebody_touched_is_not_relied_on() {
     }
 }
 
+#[test]
+fn a_link_in_place_of_the_staging_directory_leads_nowhere() {
+    let desk = Desk::new();
+    desk.ends(1, (10, true));
+    let staging = desk.file("manifest.json").parent().unwrap().to_owned();
+    let elsewhere = desk.scratch.path().join("elsewhere");
+    fs::rename(&staging, &elsewhere).unwrap();
+    fs::write(elsewhere.join(".tmp-of-others"), "x").unwrap();
+    let before = files(&elsewhere);
+    symlink(&elsewhere, &staging).unwrap();
+    desk.ends(1, (4, false));
+    assert_eq!(files(&elsewhere), before);
+}
+
 /// In a sample every N-th point is tried; `OOB_CRASH_ALL=1` tries all.
 #[test]
 fn killed_at_every_write_one_more_run_stages_the_same() {
@@ -139,4 +168,54 @@ fn killed_at_every_write_one_more_run_stages_the_same() {
     }
     let _ =
         writeln!(std::io::stderr(), "crash loop: {tried} of {points} crash points of a staging run tried");
+}
+
+/// flashrom in PATH is a few lines of shell.
+fn stand_in(desk: &Desk, lines: &str) -> PathBuf {
+    let bin = desk.scratch.path().join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let program = bin.join("flashrom");
+    fs::write(&program, format!("#!/bin/sh\n{lines}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    bin
+}
+
+#[test]
+fn a_run_that_is_killed_while_the_chip_is_read_leaves_no_reader_and_the_next_one_no_dump() {
+    let desk = Desk::new();
+    fs::create_dir_all(desk.machine.join("dev")).unwrap();
+    fs::rename(desk.scratch.path().join("dump"), desk.machine.join("dev/flash.img")).unwrap();
+    let pid = desk.scratch.path().join("pid");
+    let hang =
+        format!("cp chip.img \"$4\"; echo $$ > {0}.tmp; mv {0}.tmp {0}; exec sleep 600", pid.display());
+    let path = |bin: PathBuf| format!("{}:/usr/bin:/bin", bin.display());
+    let mut run =
+        desk.reading().env("PATH", path(stand_in(&desk, &hang))).spawn().expect("running oob-agent");
+    wait_for("flashrom to hang", || pid.exists());
+    let reader = Path::new("/proc").join(fs::read_to_string(&pid).unwrap().trim());
+    assert!(reader.exists());
+    run.kill().unwrap();
+    run.wait().unwrap();
+    // One that nobody waits for has ended too.
+    let ended = || {
+        fs::read_to_string(reader.join("stat")).is_ok_and(|stat| stat.contains(") Z ")) || !reader.exists()
+    };
+    wait_for("flashrom to end", ended);
+    let readings =
+        || files(&desk.out()).into_iter().filter(|it| it.to_string_lossy().contains("/readings/")).count();
+    assert!(readings() > 0, "there is something to remove");
+    let next = desk.reading().env("PATH", path(stand_in(&desk, "cp chip.img \"$4\""))).output().unwrap();
+    assert_eq!(code(&next), Some(10), "{}\n{}", text(&next.stdout), text(&next.stderr));
+    assert_eq!(readings(), 0, "{:?}", files(&desk.out()));
+}
+
+#[track_caller]
+fn wait_for(what: &str, mut so: impl FnMut() -> bool) {
+    for _ in 0..600 {
+        if so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("waited in vain for {what}");
 }

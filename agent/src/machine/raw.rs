@@ -1,11 +1,16 @@
-//! What no safe wrapper covers: two ioctls, asked of the live root only, and the registration of a descriptor.
+//! What no safe wrapper covers: two ioctls, asked of the live root only, the registration of a descriptor, and
+//! what a child does before it becomes another program.
 #![allow(unsafe_code)] // raw memory and raw descriptors; each block says why it is right
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
+use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Updater, ioctl};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use tokio::io::unix::AsyncFd;
 
 /// `IOCTL_MEI_CONNECT_CLIENT`, `_IOWR('H', 0x01, 16)` (linux/mei.h).
@@ -26,6 +31,19 @@ pub(super) fn mei_connect(file: impl AsFd, guid: [u8; 16]) -> rustix::io::Result
 pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an owned descriptor stays the same open file until it is dropped, and only the AsyncFd drops it.
     Ok(unsafe { AsyncFd::register(fd)? })
+}
+
+/// The child is killed with us: nobody could stop it then, and the next run would meet it at the hardware. To be
+/// spawned by the thread that lives longest.
+pub(super) fn die_with_us(command: &mut Command) {
+    let us = getpid();
+    let bind = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // We died before that: the kernel has nothing left to tell it.
+        if getppid() == Some(us) { Ok(()) } else { Err(io::Error::from(Errno::SRCH)) }
+    };
+    // SAFETY: between fork and exec the closure makes two system calls; it neither allocates nor takes a lock.
+    unsafe { command.pre_exec(bind) };
 }
 
 /// The wake-up modes that an interface supports and has set (`WAKE_*` bits of linux/ethtool.h).

@@ -30,7 +30,10 @@ impl DirStore {
 
     /// Removes what a run that was killed left half-written there: it may be a part of a dump. Under the device's lock.
     pub fn clean_staged(&self, device_id: &str, name: &str) -> Result<(), StateError> {
-        self.disk().clean(&staging(device_id, name)?)
+        let directory = staging(device_id, name)?;
+        // This refuses a link, so that nothing is removed outside of the store.
+        self.disk().create_dirs(&directory)?;
+        self.disk().clean(&directory)
     }
 
     /// The manifest that an earlier run staged; none where there is none.

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::machine::raw;
+
 /// What a run said.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -55,7 +57,8 @@ pub(super) async fn read(
     let log = directory.join(LOG);
     let (stdout, stderr) =
         File::create(&log).and_then(|log| Ok((log.try_clone()?, log))).map_err(starting)?;
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(["-p", programmer, "-r", name])
         .current_dir(directory)
         .env_clear()
@@ -63,9 +66,9 @@ pub(super) async fn read(
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(stdout)
-        .stderr(stderr)
-        .spawn()
-        .map_err(starting)?;
+        .stderr(stderr);
+    raw::die_with_us(&mut command);
+    let child = command.spawn().map_err(starting)?;
     let ended = Running(child).ended_within(limit).await;
     let output = head_of(&log);
     let ended = ended.map_err(|error| format!("waiting for {}: {error}", program.display()))?;
