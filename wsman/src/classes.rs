@@ -9,6 +9,8 @@ mod return_value;
 
 pub use return_value::{ReturnValueError, check_return_value};
 
+use std::collections::BTreeSet;
+
 use yaserde::YaDeserialize;
 
 use crate::xml::Element;
@@ -61,9 +63,9 @@ pub fn read_instance<C: Class>(body: Option<&Element>) -> Result<C, BodyError> {
         return Err(BodyError::Other { expected: C::NAME.to_owned() });
     }
     // yaserde takes the last of several silently.
-    for (index, child) in body.children().iter().enumerate() {
-        let single = child.namespace() == C::RESOURCE && !C::ARRAYS.contains(&child.name());
-        if single && body.children().iter().skip(index + 1).any(|other| other.is(C::RESOURCE, child.name())) {
+    let mut seen = BTreeSet::new();
+    for child in body.children().iter().filter(|child| child.namespace() == C::RESOURCE) {
+        if !C::ARRAYS.contains(&child.name()) && !seen.insert(child.name()) {
             return Err(BodyError::Twice { class: C::NAME });
         }
     }

@@ -61,6 +61,23 @@ fn nil_is_no_value_and_twice_is_an_error() {
     assert!(!wrong.contains("hunter2") && wrong.contains("AMT_GeneralSettings"), "{wrong}");
 }
 
+/// A namespace is copied for every attribute and written for every element: a long one made a small document take
+/// gigabytes. One with a reference or a control character in it would not read back as what it was.
+#[test]
+fn a_namespace_is_a_short_plain_uri() {
+    let long = format!("urn:{}", "x".repeat(253));
+    for namespace in [&long, "urn:a&#13;b", "urn:a&amp;b", "urn:a\u{14}b", "urn:a b", "urn:\u{e9}"] {
+        for body in [format!("<p:a xmlns:p='{namespace}'/>"), format!("<a xmlns:p='{namespace}' p:b=''/>")] {
+            let refused = Element::parse(body.as_bytes()).err();
+            assert!(matches!(refused, Some(XmlError::Forbidden { .. })), "{namespace:?}: {refused:?}");
+        }
+    }
+    assert_eq!(
+        Element::parse(format!("<a xmlns='{}'/>", &long[..256]).as_bytes()).unwrap().namespace(),
+        &long[..256]
+    );
+}
+
 #[test]
 fn return_values_are_never_assumed() {
     let check = |body: &str| check_return_value(read(body).ok().unwrap().body.as_ref(), HBS, "Setup");

@@ -258,8 +258,7 @@ impl<'a> TreeReader<'a> {
             return Err(self.too_much("elements"));
         }
         let (namespace, local) = self.reader.resolver().resolve_element(start.name());
-        let (namespace, name) = (bound(&namespace).map(str::to_owned), local.as_ref().to_owned());
-        let namespace = namespace.ok_or_else(|| self.malformed())?;
+        let (namespace, name) = (self.bound(&namespace)?.to_owned(), local.as_ref().to_owned());
         let namespace = self.intern(&namespace)?;
         let attributes = self.attributes(start)?;
         Ok(Element { namespace, name, attributes, text: Zeroizing::default(), children: Vec::new() })
@@ -281,7 +280,7 @@ impl<'a> TreeReader<'a> {
                 return Err(self.malformed());
             }
             attributes.push(Attribute {
-                namespace: bound(&namespace).ok_or_else(|| self.malformed())?.to_owned(),
+                namespace: self.bound(&namespace)?.to_owned(),
                 name: local.as_ref().to_owned(),
                 value: value.into_owned(),
             });
@@ -323,6 +322,22 @@ impl<'a> TreeReader<'a> {
         Ok(new)
     }
 
+    /// The namespace of a name. It is copied for every attribute and written for every element, so it may not be long;
+    /// and the resolver leaves references in it as they stand, so what would need one is no namespace of ours.
+    fn bound<'n>(&self, resolved: &ResolveResult<'n>) -> Result<&'n str, XmlError> {
+        let namespace = match resolved {
+            ResolveResult::Bound(namespace) => namespace.0,
+            ResolveResult::Unbound => "",
+            // A prefix that nothing declares.
+            ResolveResult::Unknown(_) => return Err(self.malformed()),
+        };
+        let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'&' | b'<' | b'>' | b'"');
+        if namespace.len() > LONGEST_NAMESPACE || !namespace.bytes().all(plain) {
+            return Err(self.forbidden("a namespace that is no short, plain URI"));
+        }
+        Ok(namespace)
+    }
+
     fn too_much(&self, what: &'static str) -> XmlError {
         XmlError::TooMuch { what, offset: self.reader.buffer_position() }
     }
@@ -333,15 +348,6 @@ impl<'a> TreeReader<'a> {
 
     fn malformed(&self) -> XmlError {
         XmlError::Malformed { offset: self.reader.buffer_position() }
-    }
-}
-
-/// `None` for a prefix that nothing declares.
-fn bound<'a>(resolved: &ResolveResult<'a>) -> Option<&'a str> {
-    match resolved {
-        ResolveResult::Bound(namespace) => Some(namespace.0),
-        ResolveResult::Unbound => Some(""),
-        ResolveResult::Unknown(_) => None,
     }
 }
 
@@ -366,3 +372,5 @@ fn is_xml_character(character: char) -> bool {
 }
 
 const MOST_NAMESPACES: usize = 64;
+/// Bytes; those of real answers have up to 90.
+const LONGEST_NAMESPACE: usize = 256;
