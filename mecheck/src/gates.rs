@@ -1,13 +1,15 @@
 //! The safety gates between an original image and a neutralized one (reference/me.md 5): what differs is found by
 //! comparing the two, never believed from the code that made the change, and every difference must be allowed.
 
+mod region;
+
+pub use region::{check_kept, check_table};
+
 use serde::Serialize;
 
 use crate::bytes::{slice, u32_at};
 use crate::{Descriptor, ImageError};
 
-/// Differences closer than this are told as one range: an FF fill over a page that holds a few FF already is one fill.
-const GAP: usize = 0x1000;
 /// Ranges up to this length are told byte by byte.
 const SHOWN: usize = 64;
 /// No table is longer than its page.
@@ -84,7 +86,7 @@ pub fn compare(before: &[u8], after: &[u8], allowed: &Allowed) -> Result<Vec<Cha
                 Breach(format!("the byte at {offset:#x} would change from {old:#04x} to {new:#04x}"))
             })?;
             match changes.last_mut() {
-                Some(last) if last.kind == kind && offset - (last.offset + last.length) < GAP => {
+                Some(last) if last.kind == kind && offset - (last.offset + last.length) < kind.gap() => {
                     last.length = offset + 1 - last.offset;
                 }
                 _ => changes.push(Change { offset, length: 1, kind, old: Vec::new(), new: Vec::new() }),
@@ -99,6 +101,17 @@ pub fn compare(before: &[u8], after: &[u8], allowed: &Allowed) -> Result<Vec<Cha
         return Err(Breach("the region map differs".into()));
     }
     Ok(changes)
+}
+
+impl ChangeKind {
+    /// Differences closer than this are told as one range: an FF fill over a page that holds a few FF already is one
+    /// fill. Straps are told one by one.
+    fn gap(self) -> usize {
+        match self {
+            Self::Strap => 1,
+            Self::Fill | Self::PartitionTable => 0x1000,
+        }
+    }
 }
 
 impl Allowed {
@@ -175,6 +188,23 @@ mod tests {
             [(0x102, ChangeKind::Strap), (0x1014, ChangeKind::PartitionTable), (0x1400, ChangeKind::Fill)]
         );
         assert_eq!((changes[0].old.as_slice(), changes[0].new.as_slice()), (&[0][..], &[1][..]));
+    }
+
+    #[test]
+    fn straps_are_told_one_by_one() {
+        let before = sunrise(2, 11);
+        let mut after = before.clone();
+        (after[0x102], after[0x181]) = (1, 0);
+        let allowed = Allowed { straps: vec![(0x100, 1 << 16), (0x180, 0xff00)], ..Allowed::default() };
+        let before = {
+            let mut image = before;
+            image[0x181] = 0;
+            image
+        };
+        after[0x181] = 0x80;
+        let told: Vec<_> =
+            compare(&before, &after, &allowed).unwrap().iter().map(|it| (it.offset, it.length)).collect();
+        assert_eq!(told, [(0x102, 1), (0x181, 1)]);
     }
 
     #[test]

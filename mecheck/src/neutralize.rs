@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::bytes::slice;
 use crate::clean::{self, clean};
-use crate::gates::{Allowed, Breach, Change, compare, partition_table};
+use crate::gates::{Allowed, Breach, Change, check_kept, check_table, compare, partition_table};
 use crate::manifest::Manifest;
 use crate::me::{Name, SignedManifest};
 use crate::signature::Verdict;
@@ -108,7 +108,12 @@ pub fn neutralize(image: &[u8], options: &Options) -> Result<Neutralized, Refusa
     let after = inspect(&changed)?;
     let signatures = [signature, check_code_partition(&changed, &after, "after")?];
     let manifests = check_manifests(&before, &after)?;
-    let changes = compare(image, &changed, &allowed(image, &before, options.method)?)?;
+    let allowed = allowed(image, &before, options.method)?;
+    let changes = compare(image, &changed, &allowed)?;
+    if let (Some(table), Ok(me)) = (allowed.table, &before.me) {
+        check_table(image, &changed, table)?;
+        check_kept(image, &changed, me, &keep)?;
+    }
     Ok(Neutralized {
         method: options.method,
         warnings: warnings(image, &before, options.method, &keep),
@@ -189,8 +194,19 @@ fn clean_and_soft_disable(image: &[u8], before: &Inspection, keep: &[String]) ->
     if let SoftDisable::Refused(why) = &before.soft_disable {
         return Err(Refusal::Impossible(format!("setting the soft-disable strap: {why}")));
     }
-    let flags =
-        clean::Options { soft_disable: true, whitelist: Some(keep.to_vec()), ..clean::Options::default() };
+    if before.me.as_ref().is_ok_and(|me| me.generation == Generation::One) {
+        return Err(Refusal::Impossible(
+            "removing ME 1 to 5 takes its region off the descriptor's map, which neutralizing leaves as it is; \
+             `firmware clean` does it"
+                .into(),
+        ));
+    }
+    let flags = clean::Options {
+        soft_disable: true,
+        whitelist: Some(keep.to_vec()),
+        spare_kept: true,
+        ..clean::Options::default()
+    };
     Ok(clean(image, &flags).map_err(|refusal| Refusal::Impossible(refusal.to_string()))?.image)
 }
 

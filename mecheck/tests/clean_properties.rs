@@ -23,6 +23,7 @@ fn options(flags: &str) -> Options {
         check: has('c'),
         whitelist: has('w').then(|| vec!["MFS".into(), "EFFS".into()]),
         blacklist: has('b').then(|| vec!["NFTP".into()]),
+        spare_kept: false,
     }
 }
 

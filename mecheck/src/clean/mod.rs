@@ -233,7 +233,18 @@ fn remove(
     let partitions = PartitionPlan::of(me, options)?;
     let modules = if me.directory_erased { None } else { ModulePlan::of(me)? };
     partitions.check(me, modules.as_ref())?;
+    if options.spare_kept {
+        partitions.check_spared(me, modules.as_ref())?;
+    }
     partitions.apply(me, options, out)?;
+    if let Some(range) = partitions.lost() {
+        result.warnings.push(format!(
+            "a partition that is removed lies over one that is kept: {:#x} to {:#x} is erased, as me_cleaner does, so what \
+             is kept is damaged; `firmware neutralize` spares it",
+            me.region.base.saturating_add(range.start),
+            me.region.base.saturating_add(range.end)
+        ));
+    }
     result.partitions = in_file(&partitions.pieces, me);
     let Some(modules) = modules else { return leave_modules(me, options, result) };
     if modules.erases_directory && !options.keep_modules {

@@ -27,6 +27,9 @@ pub struct Options {
     pub extract_me: bool,
     /// `-c`: look, change nothing.
     pub check: bool,
+    /// Not a flag: what a removed partition shares with one that is kept stays. me_cleaner erases it: on ME 11 DLMP lies
+    /// over the first page of MFS, and `-w MFS` leaves an MFS without that page.
+    pub spare_kept: bool,
 }
 
 impl Options {

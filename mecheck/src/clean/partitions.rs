@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Refusal;
 use super::found::{ENTRY, Entry, FTPR, Me};
 use super::options::Options;
-use super::plan::{Fate, ModulePlan, Piece};
+use super::plan::{Fate, ModulePlan, Piece, first_overlap};
 use super::region::RegionMut;
 use crate::bytes::ImageError;
 
@@ -21,13 +21,21 @@ pub(super) struct PartitionPlan {
     pub(super) pieces: Vec<Piece>,
     /// Indexes of the table entries that stay.
     kept: Vec<usize>,
+    /// Where those besides FTPR lie.
+    spared: Vec<Range<usize>>,
     /// End of the last partition that is kept besides FTPR.
     pub(super) extra_end: usize,
 }
 
 impl PartitionPlan {
     pub(super) fn of(me: &Me<'_>, options: &Options) -> Result<Self, Refusal> {
-        let mut plan = Self { erased: Vec::new(), pieces: Vec::new(), kept: Vec::new(), extra_end: 0 };
+        let mut plan = Self {
+            erased: Vec::new(),
+            pieces: Vec::new(),
+            kept: Vec::new(),
+            spared: Vec::new(),
+            extra_end: 0,
+        };
         for (index, entry) in me.table_entries()?.iter().enumerate() {
             let range = entry.start..entry.end();
             let fate =
@@ -41,7 +49,17 @@ impl PartitionPlan {
         for piece in plan.pieces.iter_mut().filter(|piece| piece.fate == Fate::Unlisted) {
             (piece.offset, piece.size) = (0, 0);
         }
+        if options.spare_kept {
+            plan.spared.sort_by_key(|range| range.start);
+            let erased = std::mem::take(&mut plan.erased);
+            plan.erased = erased.into_iter().flat_map(|range| without(range, &plan.spared)).collect();
+        }
         Ok(plan)
+    }
+
+    /// What is erased although it belongs to a partition that is kept, too.
+    pub(super) fn lost(&self) -> Option<&Range<usize>> {
+        first_overlap(&self.spared, &self.erased)
     }
 
     fn add(
@@ -64,6 +82,7 @@ impl PartitionPlan {
             self.kept.push(index);
             if !is_ftpr {
                 self.extra_end = self.extra_end.max(entry.end());
+                self.spared.push(entry.start..entry.end());
             }
             return Ok(Fate::Kept);
         }
@@ -81,6 +100,17 @@ impl PartitionPlan {
             Some(range) => {
                 let why = "a partition that would be erased overlaps code of FTPR that has to stay";
                 Err(me.region.error("$FPT", range.start, why))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Nor may erasing modules hit partitions that are kept.
+    pub(super) fn check_spared(&self, me: &Me<'_>, modules: Option<&ModulePlan>) -> Result<(), ImageError> {
+        match modules.and_then(|modules| first_overlap(&self.spared, &modules.erased)) {
+            Some(range) => {
+                let why = "a module that would be erased overlaps a partition that is kept";
+                Err(me.region.error("ME module", range.start, why))
             }
             None => Ok(()),
         }
@@ -113,6 +143,19 @@ impl PartitionPlan {
         let sum = header.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
         out.put(me.table + CHECKSUM, &[sum.wrapping_neg()], "$FPT checksum")
     }
+}
+
+/// The parts of `range` that none of `spared` has; they are in the order of their starts.
+fn without(range: Range<usize>, spared: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let mut from = range.start;
+    for other in spared.iter().filter(|other| other.start < range.end && other.end > range.start) {
+        parts.push(from..other.start.max(from));
+        from = from.max(other.end);
+    }
+    parts.push(from..range.end.max(from));
+    parts.retain(|part| !part.is_empty());
+    parts
 }
 
 fn is_code(me: &Me<'_>, index: usize) -> bool {

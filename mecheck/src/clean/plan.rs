@@ -92,20 +92,28 @@ impl ModulePlan {
 
     /// The first of `ranges` that touches a kept one.
     pub(super) fn first_overlap<'r>(&self, ranges: &'r [Range<usize>]) -> Option<&'r Range<usize>> {
-        let mut kept: Vec<&Range<usize>> = self.kept.iter().filter(|range| !range.is_empty()).collect();
-        kept.sort_by_key(|range| range.start);
-        // Ends grow with starts only where kept ranges are disjoint; the running maximum holds for any input.
-        let mut reach = 0;
-        let reaches: Vec<usize> = kept
-            .iter()
-            .map(|range| {
-                reach = range.end.max(reach);
-                reach
-            })
-            .collect();
-        ranges.iter().filter(|range| !range.is_empty()).find(|range| {
-            let before = kept.partition_point(|kept| kept.start < range.end);
-            before.checked_sub(1).and_then(|last| reaches.get(last)).is_some_and(|reach| *reach > range.start)
-        })
+        first_overlap(&self.kept, ranges)
     }
+}
+
+/// The first of `ranges` that touches one of `kept`.
+pub(super) fn first_overlap<'r>(
+    kept: &[Range<usize>],
+    ranges: &'r [Range<usize>],
+) -> Option<&'r Range<usize>> {
+    let mut kept: Vec<&Range<usize>> = kept.iter().filter(|range| !range.is_empty()).collect();
+    kept.sort_by_key(|range| range.start);
+    // Ends grow with starts only where kept ranges are disjoint; the running maximum holds for any input.
+    let mut reach = 0;
+    let reaches: Vec<usize> = kept
+        .iter()
+        .map(|range| {
+            reach = range.end.max(reach);
+            reach
+        })
+        .collect();
+    ranges.iter().filter(|range| !range.is_empty()).find(|range| {
+        let before = kept.partition_point(|kept| kept.start < range.end);
+        before.checked_sub(1).and_then(|last| reaches.get(last)).is_some_and(|reach| *reach > range.start)
+    })
 }

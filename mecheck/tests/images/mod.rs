@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use num_bigint::BigUint;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 /// Where the ME region lies in a full image of ours, and how long the images are.
@@ -251,17 +252,20 @@ pub(crate) fn manifest(
     put32(region, at + 0x7c, 1);
     put(region, at + 0x80, &little_endian(modulus));
     put32(region, at + 0x180, 65537);
-    let hash = Sha256::new()
-        .chain_update(&region[at..at + 0x80])
-        .chain_update(&region[at + 0x284..at + size])
-        .finalize();
-    let mut message = vec![0xff; 256];
-    message[..2].copy_from_slice(&[0, 1]);
-    message[204] = 0;
-    message[205..224].copy_from_slice(&[
-        0x30, 0x31, 0x30, 0x0d, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0, 4, 0x20,
-    ]);
-    message[224..].copy_from_slice(&hash);
+    let (head, body) = (&region[at..at + 0x80], &region[at + 0x284..at + size]);
+    let (info, hash) = if tag == b"$MAN" {
+        let hash = Sha1::new().chain_update(head).chain_update(body).finalize().to_vec();
+        (&[0x30, 0x21, 0x30, 9, 6, 5, 0x2b, 0x0e, 3, 2, 0x1a, 5, 0, 4, 0x14][..], hash)
+    } else {
+        let hash = Sha256::new().chain_update(head).chain_update(body).finalize().to_vec();
+        let info = &[0x30, 0x31, 0x30, 0x0d, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0, 4, 0x20];
+        (&info[..], hash)
+    };
+    let mut message = vec![0, 1];
+    message.resize(256 - 1 - info.len() - hash.len(), 0xff);
+    message.push(0);
+    message.extend_from_slice(info);
+    message.extend_from_slice(&hash);
     let signature = BigUint::from_bytes_be(&message).modpow(private, modulus);
     put(region, at + 0x184, &little_endian(&signature));
 }

@@ -7,7 +7,7 @@ use oob_mecheck::neutralize::{Method, Options, neutralize};
 fuzz_target!(|data: &[u8]| {
     let Some((flags, image)) = data.split_first() else { return };
     let method = if flags & 1 == 0 { Method::SoftDisable } else { Method::CleanAndSoftDisable };
-    let options = Options { method, keep: None, accept_boot_guard: flags & 2 == 0 };
+    let options = Options { method, keep: None };
     let Ok(done) = neutralize(image, &options) else { return };
     assert_eq!(done.image.len(), image.len());
     let again = neutralize(&done.image, &options).expect("what was made is fit to be read");
