@@ -6,8 +6,8 @@
 
 use serde::Serialize;
 
-use crate::ImageError;
 use crate::bytes::{slice, u8_at, u16_at, u24_at, u32_at, u64_at};
+use crate::{Descriptor, ImageError};
 
 /// The pointer lies at 4 GiB - 40h, and flash ends at 4 GiB.
 const POINTER_FROM_END: usize = 0x40;
@@ -65,6 +65,16 @@ impl BootGuard {
     /// Startup module and both manifests: enough for a profile to be enforced, if the fuses ask for one.
     pub const fn is_complete(&self) -> bool {
         self.acm.is_some() && self.key_manifest.is_some() && self.boot_policy.is_some()
+    }
+
+    /// Looks for the table in a dump: the chipset maps the end of the BIOS region to 4 GiB, and that is most often, not
+    /// always, the end of the dump.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn in_flash(image: &[u8], descriptor: &Descriptor) -> Result<Option<Self>, ImageError> {
+        let bios = descriptor.region("bios").and_then(|region| image.get(..=region.limit));
+        Self::find(bios.unwrap_or(image))
     }
 
     /// Looks for the table in `flash`, which starts at file offset 0 and whose end is what the chipset maps to 4 GiB:
@@ -242,6 +252,24 @@ mod tests {
         assert!(!found.is_complete());
         assert_eq!((found.acm, found.key_manifest, found.boot_policy), (None, None, None));
         assert_eq!(found.doubts.len(), 4, "checksum and three entries: {:?}", found.doubts);
+    }
+
+    #[test]
+    fn a_dump_may_go_on_behind_its_bios_region() {
+        let mut image = crate::me::fixture::sunrise(2, 11);
+        let base = image.len();
+        image.extend(guarded());
+        image.resize(base + SIZE + 0x8000, 0xff);
+        let region = |base: usize, end: usize| (base >> 12 | (end - 1) >> 12 << 16) as u32;
+        put(&mut image, 0x44, &region(base, base + SIZE).to_le_bytes());
+        let descriptor = Descriptor::parse(&image).unwrap();
+        let found = BootGuard::in_flash(&image, &descriptor).unwrap().unwrap();
+        assert_eq!((found.fit, found.is_complete()), (base + 0x8000, true));
+        assert_eq!(BootGuard::find(&image).unwrap(), None);
+        let inspection = crate::inspect(&image).unwrap();
+        let told =
+            crate::warnings::warnings(&image, &inspection, crate::neutralize::Method::SoftDisable, &[]);
+        assert!(told.iter().any(|warning| warning.id == "boot-guard-manifests"), "{told:?}");
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! an error names the offset. It never guesses: a strap bit is set only where PCH family, ME major and the strap's
 //! constant bits agree (reference/me.md 1.5), otherwise the refusal says which of them did not.
 //!
-//! It reads descriptors and ME images of every generation, checks every manifest's signature, removes ME code as
-//! me_cleaner does, and sets the soft-disable strap of ICH8 to Meteor Lake.
+//! It reads descriptors from ICH8 to Meteor Lake and ME images of every generation, checks every manifest's signature,
+//! removes code from ME 1 to 11 ([`clean`]), sets the soft-disable strap of every PCH whose place is known, and does
+//! either behind gates that prove what differs ([`neutralize`]).
 
 #![forbid(unsafe_code)]
 
@@ -26,12 +27,13 @@ pub mod warnings;
 
 pub use bytes::ImageError;
 pub use descriptor::{
-    Components, Descriptor, IfdVersion, Maps, Master, PchFamily, ProtectedRange, Region, Warning,
+    Components, Descriptor, IfdVersion, Maps, Master, PchFamily, ProtectedRange, Region,
+    Warning as DescriptorWarning,
 };
 pub use me::{Generation, MeImage, Version};
 pub use soft_disable::{
-    Candidate, Change, LocatedStrap, Misplaced, Neutralized, Refusal, SoftDisable, StrapReading, StrapState,
-    set_soft_disable,
+    Candidate, LocatedStrap, Misplaced, SoftDisable, StrapChange, StrapReading, StrapRefusal, StrapState,
+    StrapsSet, set_soft_disable,
 };
 pub use straps::{Confidence, Table};
 

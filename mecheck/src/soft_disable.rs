@@ -84,7 +84,7 @@ pub struct Misplaced {
 
 /// Why an image was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum StrapRefusal {
     #[error(transparent)]
     Image(#[from] ImageError),
     #[error("setting the soft-disable strap: {0}")]
@@ -93,7 +93,7 @@ pub enum Refusal {
 
 /// One changed byte range.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Change {
+pub struct StrapChange {
     /// File offset of the first byte.
     pub offset: usize,
     /// Bytes before, then after.
@@ -102,12 +102,12 @@ pub struct Change {
     pub what: &'static str,
 }
 
-/// A changed copy of an image.
+/// A copy of an image with its soft-disable straps set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Neutralized {
+pub struct StrapsSet {
     pub image: Vec<u8>,
     /// Empty where the strap was set already.
-    pub changes: Vec<Change>,
+    pub changes: Vec<StrapChange>,
 }
 
 impl LocatedStrap {
@@ -156,13 +156,13 @@ impl SoftDisable {
 /// A copy of `image` with the soft-disable strap set, and proof that nothing else changed.
 ///
 /// # Errors
-/// [`Refusal`] where PCH family, variant, ME major or the strap's constant bits do not agree.
-pub fn set_soft_disable(image: &[u8]) -> Result<Neutralized, Refusal> {
+/// [`StrapRefusal`] where PCH family, variant, ME major or the strap's constant bits do not agree.
+pub fn set_soft_disable(image: &[u8]) -> Result<StrapsSet, StrapRefusal> {
     let straps = match inspect(image)?.soft_disable {
         SoftDisable::AlreadySet { .. } => {
-            return Ok(Neutralized { image: image.to_vec(), changes: Vec::new() });
+            return Ok(StrapsSet { image: image.to_vec(), changes: Vec::new() });
         }
-        SoftDisable::Refused(why) => return Err(Refusal::Refused(why)),
+        SoftDisable::Refused(why) => return Err(StrapRefusal::Refused(why)),
         SoftDisable::Possible { straps } => straps,
     };
     let mut result = image.to_vec();
@@ -172,10 +172,15 @@ pub fn set_soft_disable(image: &[u8]) -> Result<Neutralized, Refusal> {
         if let Some(bytes) = result.get_mut(strap.offset..strap.offset + 4) {
             bytes.copy_from_slice(&new);
         }
-        changes.push(Change { offset: strap.offset, old: old.into(), new: new.into(), what: strap.what });
+        changes.push(StrapChange {
+            offset: strap.offset,
+            old: old.into(),
+            new: new.into(),
+            what: strap.what,
+        });
     }
     prove_only_the_strap_changed(image, &result, &straps)?;
-    Ok(Neutralized { image: result, changes })
+    Ok(StrapsSet { image: result, changes })
 }
 
 /// The straps, if everything that has to agree does.
@@ -311,7 +316,11 @@ fn misplaced(image: &[u8], descriptor: &Descriptor) -> Vec<Misplaced> {
 
 /// The safety gate of reference/me.md 5: everything but the whitelisted bits is the same, and so is the descriptor
 /// that the result parses to.
-fn prove_only_the_strap_changed(before: &[u8], after: &[u8], straps: &[LocatedStrap]) -> Result<(), Refusal> {
+fn prove_only_the_strap_changed(
+    before: &[u8],
+    after: &[u8],
+    straps: &[LocatedStrap],
+) -> Result<(), StrapRefusal> {
     let mut differs = before.len() != after.len();
     let mut from = 0;
     let mut ordered: Vec<&LocatedStrap> = straps.iter().collect();
@@ -327,7 +336,9 @@ fn prove_only_the_strap_changed(before: &[u8], after: &[u8], straps: &[LocatedSt
     differs |= before.get(from..) != after.get(from..);
     let (old, new) = (Descriptor::parse(before)?, Descriptor::parse(after)?);
     if differs || (&old.regions, &old.maps, old.family) != (&new.regions, &new.maps, new.family) {
-        return Err(Refusal::Refused("more than the strap bit would change; nothing was written".into()));
+        return Err(StrapRefusal::Refused(
+            "more than the strap bit would change; nothing was written".into(),
+        ));
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ pub fn warnings(image: &[u8], inspection: &Inspection, method: Method, keep: &[S
             );
         }
     }
-    if let Ok(Some(guard)) = BootGuard::find(image)
+    if let Ok(Some(guard)) = BootGuard::in_flash(image, &inspection.descriptor)
         && guard.is_complete()
     {
         add(

@@ -148,10 +148,11 @@ fn describe(bytes: &[u8], inspection: &Inspection, source: ImageSource) -> Firmw
 /// The manifests with which Boot Guard could be enforced; whether it is, stands in fuses. A table that cannot be read
 /// may hold anything, so it counts.
 pub(crate) fn boot_guard(image: &[u8]) -> Option<String> {
-    // The end of the BIOS region is what the chipset maps to 4 GiB; most often it is the end of the image.
-    let end = Descriptor::parse(image).ok().and_then(|it| it.region("bios").map(|region| region.limit));
-    let flash = end.and_then(|end| image.get(..=end)).unwrap_or(image);
-    match BootGuard::find(flash) {
+    let found = match Descriptor::parse(image) {
+        Ok(descriptor) => BootGuard::in_flash(image, &descriptor),
+        Err(_) => BootGuard::find(image),
+    };
+    match found {
         Ok(Some(guard)) if guard.is_complete() => {
             Some(format!("Boot Guard's key manifest and boot policy manifest (FIT at {:#x})", guard.fit))
         }

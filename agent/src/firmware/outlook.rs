@@ -217,6 +217,9 @@ fn try_clean(image: &[u8], kind: Kind, warnings: &mut Vec<String>) -> Result<Str
     if !cleaned.changed {
         return Ok("nothing would change: code was removed already".into());
     }
+    if cleaned.partitions.is_empty() {
+        return Ok("erases the whole ME region: this engine needs nothing of it".into());
+    }
     let removed = |pieces: &[Piece]| pieces.iter().filter(|piece| piece.fate == Fate::Removed).count();
     Ok(format!(
         "removes {} partitions and {} modules",

@@ -79,7 +79,7 @@ fn manifest(original: &[u8], done: &Neutralized, binding: &Binding, hashes: &Val
         "partitions": partitions(original, done),
         "manifests": done.manifests,
         "code_signature": { "before": done.signatures[0], "after": done.signatures[1] },
-        "boot_guard": BootGuard::find(original).ok().flatten(),
+        "boot_guard": BootGuard::in_flash(original, &done.before.descriptor).ok().flatten(),
         "changes": changes(&done.changes),
         "warnings": done.warnings,
         "expected_after_power_cycle": expected(done.method),

@@ -1,6 +1,6 @@
 //! Flash images made from a few numbers, in the layouts of reference/me.md.
 
-use oob_mecheck::{Change, Neutralized, set_soft_disable};
+use oob_mecheck::{StrapChange, StrapsSet, set_soft_disable};
 
 /// A descriptor by its map and straps, in an image of 64 KiB: ME from 4000 on, BIOS from 8000 on.
 #[derive(Clone, Copy)]
@@ -157,13 +157,13 @@ pub(crate) fn set_and_check(image: &[u8]) -> Vec<(usize, u8)> {
         }
     }
     let mut replayed = image.to_vec();
-    for Change { offset, old, new, .. } in &done.changes {
+    for StrapChange { offset, old, new, .. } in &done.changes {
         assert_eq!(&replayed[*offset..offset + old.len()], &old[..]);
         put(&mut replayed, *offset, new);
     }
     assert!(replayed == done.image, "the changes do not tell the whole difference");
     assert!(differing.iter().all(|(_, mask)| mask.count_ones() == 1), "{differing:x?}");
-    let twice: Neutralized = set_soft_disable(&done.image).unwrap();
+    let twice: StrapsSet = set_soft_disable(&done.image).unwrap();
     assert!(twice.image == done.image && twice.changes.is_empty(), "a second run is not the same");
     differing
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
-use oob_mecheck::{SoftDisable, StrapState, Warning, inspect, set_soft_disable};
+use oob_mecheck::{DescriptorWarning, SoftDisable, StrapState, inspect, set_soft_disable};
 
 use crate::board::Layout::{self, Ifwi, One, Three, Two};
 use crate::board::{me, put, set_and_check};
@@ -174,7 +174,10 @@ fn every_real_descriptor_reads_as_the_table_says() {
         assert_eq!(strap.misplaced, [], "{name}");
         assert_eq!(
             OVERLAPPING.contains(name),
-            descriptor.warnings.iter().any(|warning| matches!(warning, Warning::RegionsOverlap { .. })),
+            descriptor
+                .warnings
+                .iter()
+                .any(|warning| matches!(warning, DescriptorWarning::RegionsOverlap { .. })),
             "{name}: {:?}",
             descriptor.warnings
         );
