@@ -78,6 +78,25 @@ fn a_namespace_is_a_short_plain_uri() {
     );
 }
 
+/// The tokenizer takes any bytes up to a blank for a name; written out again, these would read as something else.
+#[test]
+fn a_name_is_a_name() {
+    for document in [
+        "<a<:/>",
+        "<a:b:c xmlns:a='urn:a'/>",
+        "<a='1'/>",
+        "<1/>",
+        "<a b<='1'/>",
+        "<a &='1'/>",
+        "<-a/>",
+        "<a;/>",
+    ] {
+        let refused = Element::parse(document.as_bytes()).err();
+        assert!(matches!(refused, Some(XmlError::Malformed { .. })), "{document}: {refused:?}");
+    }
+    assert_eq!(Element::parse("<_a-1.\u{e9} b-c='1'/>".as_bytes()).unwrap().name(), "_a-1.\u{e9}");
+}
+
 #[test]
 fn return_values_are_never_assumed() {
     let check = |body: &str| check_return_value(read(body).ok().unwrap().body.as_ref(), HBS, "Setup");

@@ -259,6 +259,9 @@ impl<'a> TreeReader<'a> {
         }
         let (namespace, local) = self.reader.resolver().resolve_element(start.name());
         let (namespace, name) = (self.bound(&namespace)?.to_owned(), local.as_ref().to_owned());
+        if !is_name(&name) {
+            return Err(self.malformed());
+        }
         let namespace = self.intern(&namespace)?;
         let attributes = self.attributes(start)?;
         Ok(Element { namespace, name, attributes, text: Zeroizing::default(), children: Vec::new() })
@@ -276,7 +279,7 @@ impl<'a> TreeReader<'a> {
             }
             let (namespace, local) = self.reader.resolver().resolve_attribute(attribute.key);
             let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|_| self.malformed())?;
-            if !value.chars().all(is_xml_character) {
+            if !is_name(local.as_ref()) || !value.chars().all(is_xml_character) {
                 return Err(self.malformed());
             }
             attributes.push(Attribute {
@@ -364,6 +367,14 @@ fn resolve(reference: &BytesRef<'_>) -> Option<char> {
         "apos" => Some('\''),
         _ => None,
     }
+}
+
+/// A local name, which the tokenizer does not check: `NCName` of XML namespaces, drawn a little narrower. Names are written
+/// out again, so one with markup in it would be read as something else.
+fn is_name(name: &str) -> bool {
+    let mut characters = name.chars();
+    characters.next().is_some_and(|first| first.is_alphabetic() || first == '_')
+        && characters.all(|other| other.is_alphanumeric() || matches!(other, '_' | '-' | '.'))
 }
 
 /// The production `Char` of XML 1.0.
