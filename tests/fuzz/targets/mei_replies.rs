@@ -2,10 +2,15 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use oob_fuzz::{bound::within, seeds::plant};
 use oob_wsman::pthi::{self, Command};
 use oob_wsman::{mhc, mkhi};
 
-fuzz_target!(|data: &[u8]| {
+fuzz_target!(init: plant("mei_replies"), |data: &[u8]| {
+    within(0x1000 + 32 * data.len(), || decode(data));
+});
+
+fn decode(data: &[u8]) {
     let Some((choice, reply)) = data.split_first() else { return };
     match choice % 16 {
         0 => drop(pthi::GetCodeVersions.decode(reply).map(|it| (it.amt_major(), it.sku(), it.full_version()))),
@@ -21,6 +26,7 @@ fuzz_target!(|data: &[u8]| {
         10 => drop(pthi::Unprovision.decode(reply)),
         11 => drop(mhc::decode_is_change_to_amt_enabled(reply)),
         12 => drop(mkhi::decode_fw_version(reply)),
+        13 => drop(mkhi::Rule::FeaturesEnabled.decode(reply)),
         _ => drop(pthi::StopConfiguration.decode(reply)),
     }
-});
+}
