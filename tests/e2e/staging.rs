@@ -204,9 +204,16 @@ fn a_run_that_is_killed_while_the_chip_is_read_leaves_no_reader_and_the_next_one
     let readings =
         || files(&desk.out()).into_iter().filter(|it| it.to_string_lossy().contains("/readings/")).count();
     assert!(readings() > 0, "there is something to remove");
+    let mode = fs::metadata(desk.file("reading-1.bin").parent().unwrap()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "a dump is nobody else's to read");
     let next = desk.reading().env("PATH", path(stand_in(&desk, "cp chip.img \"$4\""))).output().unwrap();
     assert_eq!(code(&next), Some(10), "{}\n{}", text(&next.stdout), text(&next.stderr));
     assert_eq!(readings(), 0, "{:?}", files(&desk.out()));
+    // What flashrom says of the chip's protection is told beside the staged image.
+    let locked = "echo 'FREG2: Management Engine region (0x1000-0x3fff) is read-only.'; cp chip.img \"$4\"";
+    let told = desk.reading().env("PATH", path(stand_in(&desk, locked))).output().unwrap();
+    assert_eq!((code(&told), &json(&told)["changed"]), (Some(10), &false.into()));
+    assert!(json(&told)["findings"].to_string().contains("(Management Engine) is read-only"));
 }
 
 #[track_caller]
