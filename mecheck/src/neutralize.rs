@@ -6,7 +6,7 @@ use crate::bytes::slice;
 use crate::clean::{self, clean};
 use crate::gates::{Allowed, Breach, Change, check_kept, check_table, compare, partition_table};
 use crate::manifest::Manifest;
-use crate::me::{Name, SignedManifest};
+use crate::me::{Name, Partition, SignedManifest, Source, State};
 use crate::signature::Verdict;
 use crate::warnings::{Warning, warnings};
 use crate::{
@@ -143,7 +143,22 @@ fn check_original(image: &[u8], inspection: &Inspection) -> Result<Verdict, Refu
             image.len()
         )));
     }
+    if let Some(cut) = inspection.me.as_ref().ok().and_then(cut_off) {
+        return Err(Refusal::Invalid(format!(
+            "partition {} at {:#x} reaches past the ME region by its table, which lies or belongs to a longer region; dump \
+             the flash anew",
+            cut.name, cut.offset
+        )));
+    }
     check_code_partition(image, inspection, "before")
+}
+
+/// FTPR alone may end behind the region: where an earlier cleaning shrank it, its tail was removed before.
+fn cut_off(me: &MeImage) -> Option<&Partition> {
+    me.partitions.iter().find(|partition| {
+        let listed = matches!(partition.source, Source::Fpt { .. });
+        listed && partition.state == State::CutOff && !partition.name.is("FTPR")
+    })
 }
 
 /// The signature of the partition that starts the platform must hold, or a bad dump would be flashed back.

@@ -89,3 +89,15 @@ fn a_strap_is_told_by_its_byte() {
     let told: Vec<_> = done.changes.iter().map(|it| (it.kind, it.offset, it.length)).collect();
     assert_eq!(told, [(ChangeKind::Strap, 0x128, 1)]);
 }
+
+/// A table that lies is a fault of the image, whatever method is asked for: there is no falling back to another one.
+#[test]
+fn a_partition_past_the_region_is_believed_by_no_method() {
+    let mut me = gen3(11, 3);
+    put32(&mut me, 0x30 + 3 * 0x20 + 0xc, 0x2_0000);
+    let image = full(Pch::SunrisePointLp, &me);
+    for method in [Method::SoftDisable, Method::CleanAndSoftDisable] {
+        let refusal = neutralize(&image, &Options { method, keep: None }).unwrap_err();
+        assert!(matches!(&refusal, Refusal::Invalid(why) if why.contains("NFTP")), "{method:?}: {refusal}");
+    }
+}
