@@ -92,6 +92,7 @@ fn an_engine_that_only_looks_stopped_is_not_taken_for_it() {
     expect(&contradicted, REPORT, &[]);
     let warnings = contradicted.plan().warnings.join("\n");
     assert!(warnings.contains("not believed: config says normal, driver says soft-disabled"), "{warnings}");
+    expect(&case().fact("host.cpu.vendor", "amd"), REPORT, &["not neutralizable"]);
     let answered = case().fact("intel.amt.provisioning", "post");
     expect(&answered, REPORT, &[]);
     assert!(answered.plan().warnings.join("\n").contains("it answered"));

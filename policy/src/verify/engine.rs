@@ -49,6 +49,16 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn of(detection: &Detection) -> Self {
+        let engine = Self::by_registers(detection);
+        // Whatever a node of that name shows beside a processor of AMD's, it is not what starts that machine.
+        if detection.text("host.cpu.vendor") == "amd" {
+            Self { picture: Picture::None, ..engine }
+        } else {
+            engine
+        }
+    }
+
+    fn by_registers(detection: &Detection) -> Self {
         let registers = detection.fact("intel.me.working_state").filter(|fact| is_known(fact));
         let Some(fact) = registers else { return Self::without_registers(detection) };
         let (state, mode) =
