@@ -32,8 +32,20 @@ const BLOCK: usize = 64;
 /// Blocks with more different bytes are code, keys or signatures.
 const VARIETY: usize = 40;
 const TAGS: [&[u8; 4]; 14] = [
-    b"$FPT", b"$CPD", b"$MN2", b"$MAN", b"$MME", b"LLUT", b"FTPR", b"NFTP", b"MFS\0", b"_FVH", b"_FIT", b"\xaa\x55\0\0",
-    b"\x5a\xa5\xf0\x0f", b"\xff\xff\xff\xff",
+    b"$FPT",
+    b"$CPD",
+    b"$MN2",
+    b"$MAN",
+    b"$MME",
+    b"LLUT",
+    b"FTPR",
+    b"NFTP",
+    b"MFS\0",
+    b"_FVH",
+    b"_FIT",
+    b"\xaa\x55\0\0",
+    b"\x5a\xa5\xf0\x0f",
+    b"\xff\xff\xff\xff",
 ];
 
 /// The image of an input, at most some 600 KiB long.
@@ -59,7 +71,8 @@ pub fn case(data: &[u8]) -> Option<Case> {
 /// Offsets at which two images of one size differ; blocks that are equal cost next to nothing.
 pub fn differences(before: &[u8], after: &[u8]) -> Vec<usize> {
     assert_eq!(before.len(), after.len());
-    let blocks = before.chunks(0x400).zip(after.chunks(0x400)).enumerate().filter(|(_, (old, new))| old != new);
+    let blocks =
+        before.chunks(0x400).zip(after.chunks(0x400)).enumerate().filter(|(_, (old, new))| old != new);
     let bytes = |block: usize| block * 0x400..(block * 0x400 + 0x400).min(before.len());
     blocks.flat_map(|(block, _)| bytes(block)).filter(|at| before[*at] != after[*at]).collect()
 }

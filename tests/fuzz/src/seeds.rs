@@ -56,7 +56,10 @@ pub(crate) fn vector(name: &str) -> Vec<u8> {
 
 fn vectors() -> Vec<Vec<u8>> {
     let lines = include_str!("../../../mecheck/tests/data/manifests.hex").lines();
-    lines.filter_map(|line| line.split_once(' ')).map(|(_, hex)| [&[0; 4][..], &unhex(hex)].concat()).collect()
+    lines
+        .filter_map(|line| line.split_once(' '))
+        .map(|(_, hex)| [&[0; 4][..], &unhex(hex)].concat())
+        .collect()
 }
 
 fn unhex(hex: &str) -> Vec<u8> {

@@ -5,7 +5,11 @@
 use std::ops::Range;
 
 use libfuzzer_sys::fuzz_target;
-use oob_fuzz::{base::{case, differences}, bound::within, seeds::plant};
+use oob_fuzz::{
+    base::{case, differences},
+    bound::within,
+    seeds::plant,
+};
 use oob_mecheck::clean::{Cleaned, Options, clean};
 
 fuzz_target!(init: plant("firmware_clean"), |data: &[u8]| {
@@ -63,10 +67,16 @@ fn compare(before: &[u8], done: &Cleaned, options: &Options) {
             let table = at < me.start + 0x1000;
             assert!(new == 0xff || table || options.relocate, "{at:#x} became {new:#x}");
         } else {
-            assert!(at < 0x1000, "{at:#x} is neither descriptor nor ME region ({me:x?}): {old:#x} became {new:#x}");
+            assert!(
+                at < 0x1000,
+                "{at:#x} is neither descriptor nor ME region ({me:x?}): {old:#x} became {new:#x}"
+            );
             let strap = done.straps.iter().any(|strap| (strap.offset..strap.offset + 4).contains(&at));
             let removed = done.generation.starts_with("generation 1");
-            assert!(straps && strap || options.lock_descriptor || removed, "{at:#x} of the descriptor changed");
+            assert!(
+                straps && strap || options.lock_descriptor || removed,
+                "{at:#x} of the descriptor changed"
+            );
         }
     }
 }

@@ -2,7 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use oob_fuzz::{base::{case, differences}, bound::within, seeds::plant};
+use oob_fuzz::{
+    base::{case, differences},
+    bound::within,
+    seeds::plant,
+};
 use oob_mecheck::neutralize::{Method, Options, neutralize};
 use oob_mecheck::set_soft_disable;
 
@@ -39,6 +43,11 @@ fn only_bits_were_set(before: &[u8], after: &[u8]) {
     assert!(changed.len() <= 2 && changed.iter().all(|at| *at < 0x1000), "{changed:x?} changed");
     for at in changed {
         let bits = before[at] ^ after[at];
-        assert!(bits.is_power_of_two() && after[at] & bits != 0, "{at:#x}: {:#x} became {:#x}", before[at], after[at]);
+        assert!(
+            bits.is_power_of_two() && after[at] & bits != 0,
+            "{at:#x}: {:#x} became {:#x}",
+            before[at],
+            after[at]
+        );
     }
 }

@@ -18,7 +18,8 @@ static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
     let place = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
     place.join(format!("oob-fuzz-{}", std::process::id()))
 });
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
 
 fuzz_target!(init: plant("machine_root"), |data: &[u8]| {
     fs::create_dir_all(&*ROOT).expect("a directory of our own");

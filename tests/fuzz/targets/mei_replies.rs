@@ -13,7 +13,9 @@ fuzz_target!(init: plant("mei_replies"), |data: &[u8]| {
 fn decode(data: &[u8]) {
     let Some((choice, reply)) = data.split_first() else { return };
     match choice % 16 {
-        0 => drop(pthi::GetCodeVersions.decode(reply).map(|it| (it.amt_major(), it.sku(), it.full_version()))),
+        0 => {
+            drop(pthi::GetCodeVersions.decode(reply).map(|it| (it.amt_major(), it.sku(), it.full_version())))
+        }
         1 => drop(pthi::GetControlMode.decode(reply)),
         2 => drop(pthi::GetLanSettings { interface: pthi::LanInterface::Wired }.decode(reply)),
         3 => drop(pthi::GetLocalSystemAccount.decode(reply)),

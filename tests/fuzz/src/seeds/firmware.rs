@@ -3,8 +3,8 @@
 use crate::board::{Board, Layout, me};
 use crate::images::{Pch, full, gen1, gen2, gen3, ignition};
 use crate::uefi_fixture::{
-    DRIVER, FFS2, FFS3, LZMA, VOLUME_IMAGE, compress, file, guided, join, large_file, large_section, name, pe32, section,
-    some, te, version, volume,
+    DRIVER, FFS2, FFS3, LZMA, VOLUME_IMAGE, compress, file, guided, join, large_file, large_section, name,
+    pe32, section, some, te, version, volume,
 };
 use crate::{fixture, generated};
 
@@ -40,7 +40,12 @@ pub(crate) fn images() -> Vec<Vec<u8>> {
 
 /// An ME region in a dump of a chipset that it may belong to, at most 40 KiB of it.
 fn dump(region: &[u8]) -> Vec<u8> {
-    let board = Board { signature: 0x10, flmap: [0x0004_0003, 0x4210_0208, 0x0031_0330], flumap1: 0x8df, straps: &[(0, 2)] };
+    let board = Board {
+        signature: 0x10,
+        flmap: [0x0004_0003, 0x4210_0208, 0x0031_0330],
+        flumap1: 0x8df,
+        straps: &[(0, 2)],
+    };
     let mut image = board.image(&me(Layout::Three, 11, 8));
     image[0x4000..].fill(0xff);
     image[0x4000..0x4000 + region.len()].copy_from_slice(region);
@@ -53,7 +58,9 @@ fn dump(region: &[u8]) -> Vec<u8> {
 
 /// Volumes in volumes, behind compression, with every kind of module.
 pub(super) fn volumes() -> Vec<u8> {
-    let driver = |number: u32, called: &str| file(some(number), DRIVER, &[section(0x10, &pe32(0x8664, 11, None)), name(called)]);
+    let driver = |number: u32, called: &str| {
+        file(some(number), DRIVER, &[section(0x10, &pe32(0x8664, 11, None)), name(called)])
+    };
     let mebx = [large_section(0x10, &pe32(0x8664, 12, Some("C:\\b\\AMT\\Mebx.pdb")))];
     let inner = volume(FFS3, &[large_file(some(2), DRIVER, &mebx), driver(3, "AmtWrapperDxe")]);
     let image = join(&[section(0x19, &[1, 2, 3]), section(0x17, &inner)]);
@@ -75,7 +82,9 @@ fn guarded() -> Vec<u8> {
     let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
     put(0xffc0, &address(0x8000));
     put(0x8000, b"_FIT_   \x05\0\0\0\0\x01\0\0");
-    for (index, (kind, offset)) in [(1, 0x1000), (2, 0x2000), (0xb, 0x3000), (0xc, 0x3800)].into_iter().enumerate() {
+    for (index, (kind, offset)) in
+        [(1, 0x1000), (2, 0x2000), (0xb, 0x3000), (0xc, 0x3800)].into_iter().enumerate()
+    {
         let at = 0x8010 + 0x10 * index;
         put(at, &address(offset));
         put(at + 8, &[0, 0, 0, 0, 0, 1, kind, 0]);

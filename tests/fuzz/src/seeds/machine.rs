@@ -66,7 +66,11 @@ fn table() -> Vec<u8> {
     let hfsts = [&[1, 0, 0, 2][..], b"$MEI\x45\x02\0\x90\x06\x01\x85\x39\x30\0\0\0\0\x40\0\0"].concat();
     let structures: [(u8, Vec<u8>, &[&[u8]]); 11] = [
         (0, [&[1, 2, 0, 0xe0, 3][..], &[0; 19]].concat(), &[b"Maker", b"1.2"]),
-        (1, [&[1, 2, 3, 4][..], &[7; 16], &[6, 5, 6]].concat(), &[b"Maker", b"Product", b"1", b"S1", b"SKU", b"Family"]),
+        (
+            1,
+            [&[1, 2, 3, 4][..], &[7; 16], &[6, 5, 6]].concat(),
+            &[b"Maker", b"Product", b"1", b"S1", b"SKU", b"Family"],
+        ),
         (2, vec![1, 2, 3, 4, 5, 9, 0, 0, 0, 10], &[b"Maker", b"Board"]),
         (3, [&[1, 3][..], &[0; 14]].concat(), &[b"Maker"]),
         (4, vec![0; 40], &[]),
@@ -139,10 +143,16 @@ pub(super) fn events() -> Vec<Vec<u8>> {
     let bodies = [
         ("observed", "{\"facts\":[],\"outcomes\":[{\"step\":\"neutralize.stage\",\"exit\":\"pending\"}]}"),
         ("escrowed", "{\"channel\":\"amt\",\"generation\":1}"),
-        ("verified", "{\"channel\":\"amt\",\"generation\":1,\"realm\":\"Digest:A0\",\"control_mode\":\"ccm\",\"escrow\":\"amt.1.0123456789abcdef.age\"}"),
+        (
+            "verified",
+            "{\"channel\":\"amt\",\"generation\":1,\"realm\":\"Digest:A0\",\"control_mode\":\"ccm\",\"escrow\":\"amt.1.0123456789abcdef.age\"}",
+        ),
         ("note", "{\"undone_generation\":1,\"escrow\":\"amt.1.0123456789abcdef.age\"}"),
         ("staged", "{\"original_sha256\":\"00\",\"result_sha256\":\"11\",\"method\":\"soft-disable\"}"),
-        ("verified", "{\"channel\":\"me\",\"verdict\":\"effective\",\"reason\":\"\",\"result_sha256\":\"11\",\"boot_id\":\"b\",\"bios\":\"1\"}"),
+        (
+            "verified",
+            "{\"channel\":\"me\",\"verdict\":\"effective\",\"reason\":\"\",\"result_sha256\":\"11\",\"boot_id\":\"b\",\"bios\":\"1\"}",
+        ),
     ];
     let event = |(index, (kind, body)): (usize, &(&str, &str))| {
         format!(

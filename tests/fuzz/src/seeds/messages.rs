@@ -7,11 +7,8 @@ use oob_wsman::classes::{amt, ips};
 pub(super) fn apf() -> Vec<Vec<u8>> {
     let port = u32::from(CLEARTEXT_PORT);
     let forward = |port| Message::TcpipForward { want_reply: true, address: b"::1".to_vec(), port };
-    let start = [
-        Message::ServiceRequest { service: b"pfwd@amt.intel.com".to_vec() },
-        forward(port),
-        forward(623),
-    ];
+    let start =
+        [Message::ServiceRequest { service: b"pfwd@amt.intel.com".to_vec() }, forward(port), forward(623)];
     let answered = [
         Message::OpenConfirmation { recipient: 1, sender: 5, window: 0x400 },
         Message::ChannelData { recipient: 1, data: b"HTTP/1.1 200 OK\r\n".to_vec() },
@@ -63,8 +60,17 @@ pub(super) fn soap() -> Vec<Vec<u8>> {
         leaf("HostName", "a&amp;b&#x41;"),
         leaf("PrivacyLevel", "0"),
     ];
-    let service = [leaf("ProvisioningMode", "1"), leaf("ProvisioningState", "2"), leaf("ZeroTouchConfigurationEnabled", "true")];
-    let setup = [leaf("AllowedControlModes", "2"), leaf("AllowedControlModes", "1"), leaf("CurrentControlMode", "0"), leaf("ConfigurationNonce", "AAAA")];
+    let service = [
+        leaf("ProvisioningMode", "1"),
+        leaf("ProvisioningState", "2"),
+        leaf("ZeroTouchConfigurationEnabled", "true"),
+    ];
+    let setup = [
+        leaf("AllowedControlModes", "2"),
+        leaf("AllowedControlModes", "1"),
+        leaf("CurrentControlMode", "0"),
+        leaf("ConfigurationNonce", "AAAA"),
+    ];
     let fault = "<a:Fault><a:Code><a:Value>a:Sender</a:Value><a:Subcode><a:Value>b:AccessDenied</a:Value></a:Subcode></a:Code>\
                  <a:Reason><a:Text xml:lang=\"en-US\">no</a:Text></a:Reason><a:Detail><x>1</x></a:Detail></a:Fault>";
     let mut seeds: Vec<String> = [
@@ -74,10 +80,14 @@ pub(super) fn soap() -> Vec<Vec<u8>> {
         (ips::HOST_BASED_SETUP_SERVICE, "Setup_OUTPUT", leaf("ReturnValue", "2")),
     ]
     .iter()
-    .map(|(resource, name, leaves)| envelope(&format!("<g:{name} xmlns:g=\"{resource}\">{leaves}</g:{name}>")))
+    .map(|(resource, name, leaves)| {
+        envelope(&format!("<g:{name} xmlns:g=\"{resource}\">{leaves}</g:{name}>"))
+    })
     .collect();
     seeds.push(envelope(fault));
-    seeds.push("Digest realm=\"Digest:A0\", nonce=\"x\\\"y\", stale=\"false\", qop=\"auth\"\nBasic realm=a".into());
+    seeds.push(
+        "Digest realm=\"Digest:A0\", nonce=\"x\\\"y\", stale=\"false\", qop=\"auth\"\nBasic realm=a".into(),
+    );
     seeds.push("Digest realm=\"Digest:A0\",nonce=n,qop=\"auth,auth-int\",algorithm=MD5,opaque=\"\"".into());
     seeds.into_iter().map(String::into_bytes).collect()
 }
