@@ -177,6 +177,15 @@ fn relocation_moves_the_lookup_table_with_the_code() {
     assert!(out[0x10000 - moved..].iter().all(|byte| *byte == 0xff));
 }
 
+/// The hub's straps at 40 are the region map: bit 0 set there would move the descriptor region.
+#[test]
+fn straps_that_lie_over_another_table_are_not_set() {
+    let mut image = full(Pch::Ich9, &gen1());
+    put32(&mut image, 0xc, 0x0000_0104);
+    assert_eq!(refusal(&image, "").cause(), "strap-refused");
+    assert!(!done(&image, "c").changed);
+}
+
 #[test]
 fn me_1_to_5_goes_as_a_whole() {
     let image = full(Pch::Ich9, &gen1());

@@ -20,12 +20,6 @@ pub(super) fn wanted(image: &[u8], found: &Found<'_>, options: &Options) -> Resu
         return Ok(Vec::new());
     }
     let mut descriptor = Descriptor::parse(image)?;
-    if oldest {
-        return match descriptor.family {
-            PchFamily::Ich8 | PchFamily::Ich9 | PchFamily::Ich10 => Ok(flash.old_straps(image)?),
-            other => Err(refuse(&format!("ME 1 to 5 needs ICH8 to ICH10, the descriptor is {other}"))),
-        };
-    }
     // Chip 1 of 2 holds descriptor and ME as a whole, and so does a BIOS region over all of the chip; `Found` told both from
     // dumps that are cut off and maps that contradict themselves.
     let whole_chip = flash.bios_is_whole_chip();
@@ -34,6 +28,16 @@ pub(super) fn wanted(image: &[u8], found: &Found<'_>, options: &Options) -> Resu
         Warning::RegionsOverlap { first, second, .. } => !(whole_chip && [first, second].contains(&&"bios")),
         _ => true,
     });
+    if oldest {
+        // A strap that lies in the region map, for one, would move the regions.
+        if let Some(warning) = descriptor.warnings.iter().find(|warning| warning.forbids_writing()) {
+            return Err(refuse(&warning.to_string()));
+        }
+        return match descriptor.family {
+            PchFamily::Ich8 | PchFamily::Ich9 | PchFamily::Ich10 => Ok(flash.old_straps(image)?),
+            other => Err(refuse(&format!("ME 1 to 5 needs ICH8 to ICH10, the descriptor is {other}"))),
+        };
+    }
     let me = MeImage::in_flash(image, &descriptor);
     match SoftDisable::of(image, &descriptor, me.as_ref()) {
         SoftDisable::Possible { straps } | SoftDisable::AlreadySet { straps } => {
