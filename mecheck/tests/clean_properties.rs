@@ -177,18 +177,6 @@ fn relocation_moves_the_lookup_table_with_the_code() {
     assert!(out[0x10000 - moved..].iter().all(|byte| *byte == 0xff));
 }
 
-/// Cut off with the empty rest of the region, such a module would make a second cleaning fail.
-#[test]
-fn a_removed_module_outside_its_partition_is_refused() {
-    let mut region = gen3(11, 3);
-    let entry = 0x2010 + 0x18 * 4;
-    assert_eq!(&region[entry..entry + 3], b"vfs");
-    put32(&mut region, entry + 0xc, 0x8f00);
-    for flags in ["", "t", "wt"] {
-        assert_eq!(refusal(&region, flags).cause(), "image-malformed", "{flags}");
-    }
-}
-
 /// The hub's straps at 40 are the region map: bit 0 set there would move the descriptor region.
 #[test]
 fn straps_that_lie_over_another_table_are_not_set() {

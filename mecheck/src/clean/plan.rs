@@ -73,15 +73,6 @@ impl ModulePlan {
             let why = "a module that would be erased overlaps one that is kept";
             return Err(region.error("ME module", range.start, why));
         }
-        // Cutting off what is empty would otherwise leave a module that lies nowhere.
-        let strays = |range: &&Range<usize>| !range.is_empty() && range.end > me.code.end();
-        if let Some(range) = self.erased.iter().find(strays).filter(|_| me.directory) {
-            return Err(region.error(
-                "ME module",
-                range.start,
-                "it reaches past the FTPR partition that lists it",
-            ));
-        }
         let inside = |range: &Range<usize>| range.start.min(region.len())..range.end.min(region.len());
         if !me.reaches_out() {
             return match self.erased.iter().find(|range| range.end > region.len()) {
