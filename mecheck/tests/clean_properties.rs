@@ -5,7 +5,7 @@
 
 mod images;
 
-use images::{ME_BASE, ME_LEN, Pch, full, gen1, gen2, gen3, get32, ignition, put32};
+use images::{ME_BASE, ME_LEN, Pch, full, gen1, gen2, gen3, get32, ignition, manifest, put32};
 use oob_mecheck::clean::{Cleaned, Fate, Options, Refusal, clean};
 use proptest::prelude::*;
 
@@ -175,6 +175,19 @@ fn relocation_moves_the_lookup_table_with_the_code() {
     assert_eq!(get32(&out, table + 0x4c), 0x8000_0000, "an absent chunk stays absent");
     assert_eq!(out[0xa000 - moved..0xc000 - moved], image[0xa000..0xc000]);
     assert!(out[0x10000 - moved..].iter().all(|byte| *byte == 0xff));
+}
+
+/// Cut off with the empty rest of the region, such a module would make a second cleaning fail.
+#[test]
+fn a_removed_module_that_leaves_its_partition_is_refused() {
+    let mut region = gen2(9, 3);
+    let policy = 0x8290 + 4 * 0x60;
+    assert_eq!(&region[policy + 4..policy + 10], b"POLICY");
+    put32(&mut region, policy + 0x38, 0x7800);
+    manifest(&mut region, 0x8000, 0x284 + 0xc + 5 * 0x60, [9, 1, 20, 1035], 5, b"$MN2");
+    for flags in ["", "t", "wt"] {
+        assert_eq!(refusal(&region, flags).cause(), "image-malformed", "{flags}");
+    }
 }
 
 /// The hub's straps at 40 are the region map: bit 0 set there would move the descriptor region.

@@ -73,6 +73,14 @@ impl ModulePlan {
             let why = "a module that would be erased overlaps one that is kept";
             return Err(region.error("ME module", range.start, why));
         }
+        // Cut off with the empty rest of the region, such a module would make a second cleaning fail.
+        if let Some(range) = self.erased.iter().find(|range| !range.is_empty() && range.end > me.code.end()) {
+            return Err(region.error(
+                "ME module",
+                range.start,
+                "it reaches past the FTPR partition that lists it",
+            ));
+        }
         let inside = |range: &Range<usize>| range.start.min(region.len())..range.end.min(region.len());
         if !me.reaches_out() {
             return match self.erased.iter().find(|range| range.end > region.len()) {
