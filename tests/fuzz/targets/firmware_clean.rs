@@ -51,6 +51,7 @@ fn options(flags: u16) -> Options {
         soft_disable_only: flag(8),
         blacklist: flag(9).then(|| vec!["NFTP".into()]),
         check: flag(10),
+        spare_kept: flag(11),
     }
 }
 
