@@ -4,9 +4,23 @@
 //! the caller to judge. Numbers stay numbers, so that an unknown one is not taken for a known one.
 
 pub mod amt;
+pub mod audit;
+pub mod authorization;
+pub mod certificates;
+pub mod clock;
+mod editable;
+pub mod ethernet;
 pub mod ips;
+mod method;
+pub mod power;
+pub mod redirection;
+mod reference;
 mod return_value;
+pub mod tls;
 
+pub use editable::Editable;
+pub use method::{Method, Output};
+pub use reference::{Reference, ReferenceParameters, Selector, SelectorSet};
 pub use return_value::{ReturnValueError, check_return_value};
 
 use std::collections::BTreeSet;
@@ -23,6 +37,14 @@ pub trait Class: YaDeserialize {
     const NAME: &'static str;
     /// The properties that may stand more than once.
     const ARRAYS: &'static [&'static str];
+
+    /// The properties that a Put of this instance must not carry: firmware refuses to write them.
+    fn read_only(_: &Editable<Self>) -> &'static [&'static str]
+    where
+        Self: Sized,
+    {
+        &[]
+    }
 }
 
 /// Why an answer's body is not what was asked for. No text of the document is in it.
@@ -45,6 +67,14 @@ pub enum BodyError {
     Twice {
         /// Class.
         class: &'static str,
+    },
+    /// Something that must be there is not.
+    #[error("reading {class}: {property} is missing")]
+    Missing {
+        /// Element.
+        class: String,
+        /// What is missing.
+        property: &'static str,
     },
     /// A value is not of its type.
     #[error("reading {class}: the value of {property} is not of its type")]

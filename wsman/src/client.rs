@@ -15,9 +15,9 @@ pub use error::Error;
 
 use crate::{
     classes::{
-        Class,
+        BodyError, Class, Editable, Method,
         amt::{self, GeneralSettings, SetupAndConfigurationService},
-        check_return_value,
+        authorization,
         ips::{self, HostBasedSetupService},
         read_instance,
     },
@@ -26,6 +26,7 @@ use crate::{
     http::{HttpError, HttpRequest, HttpResponse, PATH},
     secret::Secret,
     verbs::Request,
+    xml::{Element, ns},
 };
 
 /// Moves one HTTP request and its response. An APF channel, a TCP connection and a test are all this.
@@ -164,28 +165,101 @@ impl<T: Transport> Client<T> {
     /// Enters client control mode with `new_admin` as the admin's password. One-shot. Refused here, before anything is
     /// sent, if the hash is not admin's or not of this device's realm: it would provision a password that nobody has.
     pub async fn setup(&mut self, new_admin: &Ha1) -> Result<(), Error<T::Error>> {
-        if new_admin.user() != "admin" {
-            return Err(Error::WrongUser);
-        }
-        self.ensure_session().await?;
-        self.check_realm(new_admin.realm())?;
-        self.invoke_once("Setup", ips::HOST_BASED_SETUP_SERVICE, &ips::setup(new_admin)).await
+        self.check_new_admin(new_admin).await?;
+        self.invoke(&ips::setup(new_admin)).await
+    }
+
+    /// Enters admin control mode with `new_admin` as the admin's password, after the chain was accepted. One-shot, and
+    /// refused here as [`Client::setup`] is.
+    pub async fn admin_setup(
+        &mut self,
+        new_admin: &Ha1,
+        proof: ips::Proof<'_>,
+    ) -> Result<(), Error<T::Error>> {
+        self.check_new_admin(new_admin).await?;
+        self.invoke(&ips::admin_setup(new_admin, proof)).await
+    }
+
+    /// Changes the admin's password. One-shot, and refused here as [`Client::setup`] is. What comes next needs a new
+    /// client with the new password.
+    pub async fn set_admin_password(&mut self, new_admin: &Ha1) -> Result<(), Error<T::Error>> {
+        self.check_new_admin(new_admin).await?;
+        self.invoke(&authorization::set_admin_acl_entry_ex(new_admin)).await
     }
 
     /// Takes AMT back to factory mode; the way out of admin control mode. One-shot.
     pub async fn unprovision(&mut self) -> Result<(), Error<T::Error>> {
-        self.invoke_once("Unprovision", amt::SETUP_AND_CONFIGURATION_SERVICE, &amt::unprovision()).await
+        self.invoke(&amt::unprovision()).await
     }
 
     /// Ends provisioning on AMT 19 and later. One-shot; the answer is often lost: then read the state.
     pub async fn commit_changes(&mut self) -> Result<(), Error<T::Error>> {
-        self.invoke_once("CommitChanges", amt::SETUP_AND_CONFIGURATION_SERVICE, &amt::commit_changes()).await
+        self.invoke(&amt::commit_changes()).await
     }
 
     /// Reads the one instance of a class.
     pub async fn get<C: Class>(&mut self) -> Result<C, Error<T::Error>> {
-        let envelope = self.call(&Request::get(C::RESOURCE)).await?;
+        self.get_with(&[]).await
+    }
+
+    /// Reads the instance that the selectors name, as `("InstanceID", "Intel(r) AMT Key: Handle: 0")`.
+    pub async fn get_with<C: Class>(&mut self, selectors: &[(&str, &str)]) -> Result<C, Error<T::Error>> {
+        let envelope = self.call(&select(Request::get(C::RESOURCE), selectors)).await?;
         Ok(read_instance(envelope.body.as_ref())?)
+    }
+
+    /// Reads an instance to be changed and put back with [`Client::put`].
+    pub async fn get_to_edit<C: Class>(
+        &mut self,
+        selectors: &[(&str, &str)],
+    ) -> Result<Editable<C>, Error<T::Error>> {
+        let envelope = self.call(&select(Request::get(C::RESOURCE), selectors)).await?;
+        Ok(Editable::read(envelope.body.as_ref(), selectors)?)
+    }
+
+    /// Puts a changed instance back, whole but for what is read-only. The same Put again does no harm; what the device
+    /// made of it is for a later read to say.
+    pub async fn put<C: Class>(&mut self, instance: &Editable<C>) -> Result<(), Error<T::Error>> {
+        let envelope = self.call(&instance.to_request()).await?;
+        match envelope.body {
+            Some(body) if !body.is(C::RESOURCE, C::NAME) => {
+                Err(BodyError::Other { expected: C::NAME.to_owned() }.into())
+            }
+            _ => Ok(()), // firmware echoes the instance; an empty Body is as good
+        }
+    }
+
+    /// Makes or replaces an instance from a request of this crate (`tls::create_credential_context` and others).
+    /// [`Error::already_exists`] tells that a Create needs a Put instead.
+    pub async fn send(&mut self, request: &Request<'_>) -> Result<(), Error<T::Error>> {
+        self.call(request).await.map(drop)
+    }
+
+    /// Removes the instance that the selectors name.
+    pub async fn delete<C: Class>(&mut self, selectors: &[(&str, &str)]) -> Result<(), Error<T::Error>> {
+        self.send(&select(Request::delete(C::RESOURCE), selectors)).await
+    }
+
+    /// Reads all instances of a class: Enumerate, then Pull until the device says that it was the last.
+    pub async fn enumerate<C: Class>(&mut self) -> Result<Vec<C>, Error<T::Error>> {
+        let envelope = self.call(&Request::enumerate(C::RESOURCE)).await?;
+        let answer = expect(envelope.body.as_ref(), "EnumerateResponse")?;
+        let mut context = context_of(answer)
+            .ok_or(BodyError::Missing { class: "EnumerateResponse".to_owned(), property: CONTEXT })?;
+        let mut instances = Vec::new();
+        for _ in 0..MOST_PULLS {
+            let envelope = self.call(&Request::pull(C::RESOURCE, &context)).await?;
+            let answer = expect(envelope.body.as_ref(), "PullResponse")?;
+            let items = answer.child(ns::ENUMERATION, "Items").map(Element::children).unwrap_or_default();
+            for item in items {
+                instances.push(read_instance(Some(item))?);
+            }
+            if answer.child(ns::ENUMERATION, "EndOfSequence").is_some() {
+                return Ok(instances);
+            }
+            context = context_of(answer).unwrap_or(context);
+        }
+        Err(BodyError::Missing { class: "PullResponse".to_owned(), property: "EndOfSequence" }.into())
     }
 
     /// Sends any request that may be sent again by the caller.
@@ -194,23 +268,27 @@ impl<T: Transport> Client<T> {
         self.exchange(request, Resend::AfterStaleNonce).await
     }
 
-    /// Calls a method that must not be sent twice, and checks its return value. Whatever leaves open whether the device
-    /// acted becomes [`Error::OutcomeUnknown`]: read the device's state, then decide.
-    pub async fn invoke_once(
-        &mut self,
-        method: &'static str,
-        resource: &str,
-        request: &Request<'_>,
-    ) -> Result<(), Error<T::Error>> {
+    /// Calls a method, checks its return value and reads its answer. One that must not be sent twice is not, and
+    /// whatever leaves open whether the device acted on it becomes [`Error::OutcomeUnknown`]: read the device's state,
+    /// then decide.
+    pub async fn invoke<O>(&mut self, method: &Method<'_, O>) -> Result<O, Error<T::Error>> {
         self.ensure_session().await?; // what fails here was not the call
-        let doubt = |error: Error<T::Error>| match error.leaves_doubt() {
-            true => Error::OutcomeUnknown { method, cause: Box::new(error) },
+        let doubt = |error: Error<T::Error>| match method.once && error.leaves_doubt() {
+            true => Error::OutcomeUnknown { method: method.name, cause: Box::new(error) },
             false => error,
         };
-        let envelope = self.exchange(request, Resend::Never).await.map_err(doubt)?;
-        check_return_value(envelope.body.as_ref(), resource, method)
-            .map_err(|error| doubt(error.into()))??;
-        Ok(())
+        let resend = if method.once { Resend::Never } else { Resend::AfterStaleNonce };
+        let envelope = self.exchange(&method.request, resend).await.map_err(doubt)?;
+        Ok(method.read(envelope.body).map_err(|error| doubt(error.into()))??)
+    }
+
+    /// A new password must be admin's and hashed for this device's realm, or nobody will have it.
+    async fn check_new_admin(&mut self, new_admin: &Ha1) -> Result<(), Error<T::Error>> {
+        if new_admin.user() != "admin" {
+            return Err(Error::WrongUser);
+        }
+        self.ensure_session().await?;
+        self.check_realm(new_admin.realm())
     }
 
     /// Sends a request with a login, once more if the nonce was too old and `resend` permits it.
@@ -327,6 +405,22 @@ fn check_same<E>(expected: &Realm, found: &Realm) -> Result<(), Error<E>> {
     Err(Error::RealmMismatch { expected: expected.clone(), found: found.clone() })
 }
 
+fn select<'a>(request: Request<'a>, selectors: &[(&'a str, &'a str)]) -> Request<'a> {
+    selectors.iter().fold(request, |request, (name, value)| request.selector(*name, *value))
+}
+
+fn expect<'a>(body: Option<&'a Element>, name: &str) -> Result<&'a Element, BodyError> {
+    match body {
+        Some(body) if body.is(ns::ENUMERATION, name) => Ok(body),
+        Some(_) => Err(BodyError::Other { expected: name.to_owned() }),
+        None => Err(BodyError::Empty { expected: name.to_owned() }),
+    }
+}
+
+fn context_of(answer: &Element) -> Option<String> {
+    Some(answer.child(ns::ENUMERATION, CONTEXT)?.text().trim().to_owned())
+}
+
 /// Whether a request may be sent again when its nonce was too old. A 401 says that the device did not act, but a
 /// one-shot call is not sent twice on anybody's word.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -337,3 +431,6 @@ enum Resend {
 
 const CHALLENGE_HEADER: &str = "WWW-Authenticate";
 const MOST_REJECTIONS: u8 = 2;
+const CONTEXT: &str = "EnumerationContext";
+/// One Pull brings all that ordinary firmware has; a device that never ends its list stops here.
+const MOST_PULLS: usize = 64;

@@ -7,6 +7,7 @@ mod challenge;
 
 pub use challenge::{Challenge, DigestError, Realm};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use md5::{Digest as _, Md5};
 use zeroize::Zeroizing;
 
@@ -43,6 +44,19 @@ impl Ha1 {
     /// The form in which `Setup` and `AdminSetup` take a new password: 32 lower-case hex digits.
     pub fn setup_password_hash(&self) -> &str {
         &self.hex
+    }
+
+    /// The form in which `SetAdminAclEntryEx` takes a new password: base64 of the 16 raw bytes.
+    pub fn acl_password_hash(&self) -> Zeroizing<String> {
+        let digits = self.hex.as_bytes().chunks_exact(2);
+        let value = |digit: &u8| char::from(*digit).to_digit(16).unwrap_or_default() as u8;
+        let mut raw = Zeroizing::new([0; 16]);
+        for (byte, pair) in raw.iter_mut().zip(digits) {
+            *byte = pair.iter().fold(0, |byte, digit| byte << 4 | value(digit));
+        }
+        let mut text = Zeroizing::new(String::with_capacity(24)); // never reallocates
+        BASE64.encode_string(raw.as_slice(), &mut text);
+        text
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Param<'a> {
 pub enum ParamValue<'a> {
     /// Text, escaped on writing.
     Text(Cow<'a, str>),
+    /// Text that is made for this request only and wiped with it.
+    Secret(Zeroizing<String>),
     /// An embedded instance.
     Nested(Vec<Param<'a>>),
     /// A reference to another instance.
@@ -156,6 +158,11 @@ impl<'a> Param<'a> {
         Self { name: name.into(), value: ParamValue::Text(value.into()) }
     }
 
+    /// A text value that is wiped when dropped.
+    pub fn secret(name: impl Into<Cow<'a, str>>, value: Zeroizing<String>) -> Self {
+        Self { name: name.into(), value: ParamValue::Secret(value) }
+    }
+
     /// A number.
     pub fn number(name: impl Into<Cow<'a, str>>, value: u32) -> Self {
         Self::text(name, value.to_string())
@@ -181,6 +188,7 @@ impl<'a> Param<'a> {
         writer.open(&name, &[]);
         match &self.value {
             ParamValue::Text(text) => writer.text(text),
+            ParamValue::Secret(text) => writer.text(text),
             ParamValue::Nested(params) => params.iter().for_each(|param| param.write(writer)),
             ParamValue::Reference(reference) => {
                 writer.leaf("a:Address", &reference.address);

@@ -2,8 +2,8 @@
 
 use yaserde::{YaDeserialize, YaSerialize};
 
-use super::Class;
-use crate::verbs::{Param, Request};
+use super::{Class, Method};
+use crate::{Secret, verbs::Param};
 
 /// Resource URI of AMT_GeneralSettings.
 pub const GENERAL_SETTINGS: &str = "http://intel.com/wbem/wscim/1/amt-schema/1/AMT_GeneralSettings";
@@ -12,18 +12,28 @@ pub const SETUP_AND_CONFIGURATION_SERVICE: &str =
     "http://intel.com/wbem/wscim/1/amt-schema/1/AMT_SetupAndConfigurationService";
 
 /// Takes AMT back to factory mode over the network; the way out of admin control mode. 1 is the mode others send.
-pub fn unprovision<'a>() -> Request<'a> {
-    Request::invoke(
-        SETUP_AND_CONFIGURATION_SERVICE,
-        "Unprovision",
-        vec![Param::number("ProvisioningMode", 1)],
-    )
+/// Refused before the host's firmware says end of POST; 2076 means later, 2075 that an auditor must unlock first.
+pub fn unprovision<'a>() -> Method<'a, ()> {
+    let params = vec![Param::number("ProvisioningMode", 1)];
+    Method::once(SETUP_AND_CONFIGURATION_SERVICE, "Unprovision", params)
 }
 
-/// Ends provisioning. From AMT 19 on it is needed, and the firmware restarts its ports while answering: a lost answer
-/// means nothing, read the state (`reference/amt.md` 0.4).
-pub fn commit_changes<'a>() -> Request<'a> {
-    Request::invoke(SETUP_AND_CONFIGURATION_SERVICE, "CommitChanges", Vec::new())
+/// Takes AMT out of its mode and keeps the admin account and what TLS needs.
+pub fn partial_unprovision<'a>() -> Method<'a, ()> {
+    Method::once(SETUP_AND_CONFIGURATION_SERVICE, "PartialUnprovision", Vec::new())
+}
+
+/// Sets the password of the MEBx menu, which is another one than the admin's and cannot be read back. In admin control
+/// mode only.
+pub fn set_mebx_password(password: &Secret) -> Method<'_, ()> {
+    let params = vec![Param::text("Password", password.expose())];
+    Method::once(SETUP_AND_CONFIGURATION_SERVICE, "SetMEBxPassword", params)
+}
+
+/// Ends provisioning and applies TLS settings. From AMT 19 on it is needed to leave provisioning, and the firmware
+/// restarts its ports while answering: a lost answer means nothing, read the state (`reference/amt.md` 0.4).
+pub fn commit_changes<'a>() -> Method<'a, ()> {
+    Method::once(SETUP_AND_CONFIGURATION_SERVICE, "CommitChanges", Vec::new())
 }
 
 /// AMT_GeneralSettings. Texts are foreign.

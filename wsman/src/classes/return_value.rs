@@ -49,7 +49,8 @@ pub fn check_return_value(
     }
 }
 
-/// `reference/amt.md` 7. The methods of IPS_HostBasedSetupService number for themselves, the others share PT status.
+/// `reference/amt.md` 7. The methods of IPS_HostBasedSetupService number for themselves, CIM methods as CIM
+/// does, the others share PT status.
 fn meaning(class: &str, method: &str, code: u32) -> &'static str {
     if class == "IPS_HostBasedSetupService" {
         let own = match method {
@@ -59,6 +60,10 @@ fn meaning(class: &str, method: &str, code: u32) -> &'static str {
             _ => &[],
         };
         return own.iter().find(|row| row.0 == code).map_or("no known meaning", |row| row.1);
+    }
+    // Power, KVM and redirection number as CIM does; the low numbers mean other things in AMT's own classes.
+    if class.starts_with("CIM_") || method == "RequestStateChange" {
+        return CIM.iter().find(|row| row.0 == code).map_or("no known meaning", |row| row.1);
     }
     PtStatus(code).name().unwrap_or("no known meaning")
 }
@@ -87,4 +92,17 @@ const ADMIN_SETUP: &[(u32, &str)] = &[
     (3, "invalid parameter"),
     (4, "certificate, DNS suffix or signature not accepted"),
     (5, "certificate, DNS suffix or signature not accepted, or flash write limit exceeded"),
+];
+
+const CIM: &[(u32, &str)] = &[
+    (1, "not supported"),
+    (2, "unknown error, or not ready"),
+    (3, "timeout"),
+    (4, "failed"),
+    (5, "invalid parameter"),
+    (6, "in use"),
+    (4096, "a job was started"),
+    (4097, "invalid state transition"),
+    (4098, "timeout parameter not supported"),
+    (4099, "busy"),
 ];

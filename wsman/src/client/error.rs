@@ -6,6 +6,7 @@ use crate::{
     envelope::EnvelopeError,
     fault::FaultKind,
     http::HttpError,
+    pthi::PtStatus,
 };
 
 /// Why a call failed. `E` is the transport's error.
@@ -43,8 +44,8 @@ pub enum Error<E> {
         /// Found.
         found: Realm,
     },
-    /// `setup` was given a hash that is not admin's.
-    #[error("calling Setup: the password hash is not made for the user admin")]
+    /// A new admin password was given as a hash that is not admin's.
+    #[error("setting the admin's password: the hash is not made for the user admin")]
     WrongUser,
     /// No challenge that can be answered.
     #[error(transparent)]
@@ -70,6 +71,24 @@ impl<E> Error<E> {
             Self::Http(HttpError::Envelope(EnvelopeError::Fault(fault))) => Some(fault),
             Self::OutcomeUnknown { cause, .. } => cause.fault(),
             _ => None,
+        }
+    }
+
+    /// What kind of fault the device answered with, if it did.
+    pub fn fault_kind(&self) -> Option<FaultKind> {
+        self.fault().map(|fault| fault.kind)
+    }
+
+    /// The class or instance is not on this firmware: for an optional class, the feature is absent.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.fault_kind(), Some(FaultKind::DestinationUnreachable | FaultKind::Unsupported))
+    }
+
+    /// It exists already: read it, compare it, then Put.
+    pub fn already_exists(&self) -> bool {
+        match self {
+            Self::ReturnValue(error) => error.status() == PtStatus::DUPLICATE,
+            _ => self.fault_kind() == Some(FaultKind::AlreadyExists),
         }
     }
 
