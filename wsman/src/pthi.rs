@@ -16,6 +16,7 @@
 
 mod commands;
 mod hashes;
+mod posture;
 mod status;
 mod versions;
 
@@ -25,6 +26,9 @@ pub use commands::{
     ProvisioningMode, ProvisioningState, RemoteAccessStatus, StopConfiguration, TunnelState, Unprovision,
 };
 pub use hashes::{CertificateHash, EnumerateHashes, GetHash, HashAlgorithm};
+pub use posture::{
+    DisableAndClearAmt, GetEhbcState, GetSetupAuditRecord, GetZeroTouchEnabled, SetupAuditRecord,
+};
 pub use status::PtStatus;
 pub use versions::{CodeVersions, GetCodeVersions, Sku};
 
@@ -44,6 +48,11 @@ pub trait Command {
     /// The request's body after the header.
     fn body(&self) -> Vec<u8> {
         Vec::new()
+    }
+
+    /// Whether a reply's command word answers this command.
+    fn is_answer(command: u32) -> bool {
+        command == Self::CODE | RESPONSE
     }
 
     /// Reads the payload after the status. The rest of the payload is padding.
@@ -73,7 +82,7 @@ pub trait Command {
         }
         cursor.take(2).map_err(short)?;
         let (expected, got) = (Self::CODE | RESPONSE, cursor.u32_le().map_err(short)?);
-        if got != expected {
+        if !Self::is_answer(got) {
             return Err(PthiError::WrongCommand { expected, got });
         }
         let (header, actual) = (cursor.u32_le().map_err(short)?, reply.len() - HEADER);
@@ -154,6 +163,11 @@ impl<'a> Payload<'a> {
 
     fn u32(&mut self) -> Result<u32, PthiError> {
         Ok(self.0.u32_le()?)
+    }
+
+    /// An AMT_BOOLEAN: a u32.
+    fn boolean(&mut self) -> Result<bool, PthiError> {
+        Ok(self.u32()? != 0)
     }
 
     fn take(&mut self, wanted: usize) -> Result<&'a [u8], PthiError> {

@@ -36,6 +36,10 @@ fn requests() {
         (StopConfiguration.encode(), "01 01 00 00 5e 00 00 04 00 00 00 00"),
         (GetProvisioningMode.encode(), "01 01 00 00 08 00 00 04 00 00 00 00"),
         (GetRemoteAccessStatus.encode(), "01 01 00 00 46 00 00 04 00 00 00 00"),
+        (GetSetupAuditRecord.encode(), "01 01 00 00 50 00 00 04 00 00 00 00"),
+        (GetZeroTouchEnabled.encode(), "01 01 00 00 30 00 00 04 00 00 00 00"),
+        (GetEhbcState.encode(), "01 01 00 00 84 00 00 04 00 00 00 00"),
+        (DisableAndClearAmt.encode(), "01 01 00 00 88 00 00 04 00 00 00 00"),
         (mhc::IS_CHANGE_TO_AMT_ENABLED.to_vec(), "05 02 51 10"),
     ];
     for (bytes, golden) in cases {
@@ -51,6 +55,57 @@ fn replies() {
     assert_eq!(Unprovision.decode(&refused), Err(PthiError::Status(PtStatus::INVALID_PT_MODE)));
     let done = hex("01 01 00 00 10 00 80 04 04 00 00 00 00 00 00 00");
     assert_eq!(Unprovision.decode(&done), Ok(()));
+}
+
+/// The documentation's response code for "disable and clear" has no response bit; others must have it.
+#[test]
+fn disable_and_clear_may_answer_without_the_response_bit() {
+    for command in ["88 00 80 04", "88 00 00 04"] {
+        let done = hex(&format!("01 01 00 00 {command} 04 00 00 00 00 00 00 00"));
+        assert_eq!(DisableAndClearAmt.decode(&done), Ok(()));
+        let provisioned = hex(&format!("01 01 00 00 {command} 04 00 00 00 03 00 00 00"));
+        assert_eq!(
+            DisableAndClearAmt.decode(&provisioned),
+            Err(PthiError::Status(PtStatus::INVALID_PT_MODE))
+        );
+    }
+    let other = hex("01 01 00 00 84 00 00 04 08 00 00 00 00 00 00 00 01 00 00 00");
+    assert!(matches!(DisableAndClearAmt.decode(&other), Err(PthiError::WrongCommand { .. })));
+    assert!(matches!(GetEhbcState.decode(&other), Err(PthiError::WrongCommand { .. })));
+    let enabled = hex("01 01 00 00 84 00 80 04 08 00 00 00 00 00 00 00 01 00 00 00");
+    assert_eq!(GetEhbcState.decode(&enabled), Ok(true));
+}
+
+#[test]
+fn the_setup_audit_record_says_who_and_how() {
+    let mut payload = vec![0];
+    [1u32, 1, 2].iter().for_each(|number| payload.extend(number.to_le_bytes()));
+    payload.extend((0..64).map(|index| if index < 32 { 0xaa } else { 0 }));
+    payload.extend((0..48).map(|index| index / 16));
+    [0u32, 1, 1].iter().for_each(|number| payload.extend(number.to_le_bytes()));
+    let mut address = b"192.0.2.7".to_vec();
+    address.resize(46, 0);
+    payload.extend(address);
+    [2026u16, 11, 6, 21, 15, 4, 5].iter().for_each(|number| payload.extend(number.to_le_bytes()));
+    payload.extend(hex("08 00"));
+    payload.extend(b"rps.test");
+    let reply = |payload: &[u8]| {
+        let mut reply = hex("01 01 00 00 50 00 80 04");
+        reply.extend(u32::try_from(payload.len() + 4).unwrap().to_le_bytes());
+        reply.extend([0; 4]);
+        reply.extend(payload);
+        reply
+    };
+    let record = GetSetupAuditRecord.decode(&reply(&payload)).unwrap();
+    assert_eq!((record.tls_mode, record.secure_dns, record.host_initiated), (0, true, true));
+    assert_eq!((record.hash_algorithm, record.hash), (HashAlgorithm::Sha256, vec![0xaa; 32]));
+    assert_eq!(record.serials, [[0; 16], [1; 16], [2; 16]]);
+    assert_eq!((record.more_serials, record.is_oem_default, record.is_time_valid), (false, true, true));
+    assert_eq!((record.server_ip.as_str(), record.server_name.as_str()), ("192.0.2.7", "rps.test"));
+    assert_eq!(record.time, [2026, 11, 6, 21, 15, 4, 5]);
+    for length in 0..payload.len() {
+        assert!(GetSetupAuditRecord.decode(&reply(&payload[..length])).is_err(), "{length}");
+    }
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub enum HashAlgorithm {
 
 impl HashAlgorithm {
     /// Number 3 means SHA-384 to some of Intel's own programs and SHA-512 to others (`reference/amt.md` 2.2).
-    fn of(number: u8, hash: &[u8; 64]) -> Self {
+    pub(super) fn of(number: u8, hash: &[u8; 64]) -> Self {
         match number {
             0 => Self::Md5,
             1 => Self::Sha1,
@@ -58,7 +58,7 @@ impl HashAlgorithm {
         }
     }
 
-    fn length(self) -> usize {
+    pub(super) fn length(self) -> usize {
         match self {
             Self::Md5 => 16,
             Self::Sha1 => 20,
