@@ -96,6 +96,13 @@ impl<'a> Assessment<'a> {
         self.outcomes.iter().find(|outcome| outcome.step == step && outcome.status == status)
     }
 
+    /// The activation of AMT by this run, in whichever mode.
+    fn set_up(&self) -> Option<&'a Outcome> {
+        [step::AMT_SETUP_CCM, step::AMT_SETUP_ACM]
+            .into_iter()
+            .find_map(|step| self.outcome(step, Status::Done))
+    }
+
     /// What left the device in a state that nobody knows, if anything did.
     fn indeterminate(&self) -> Option<&'a Outcome> {
         self.outcomes.iter().find(|outcome| outcome.exit == Exit::Indeterminate)
@@ -163,10 +170,16 @@ fn verdict(input: &Assessment<'_>, exit: Exit) -> String {
         (Exit::Satisfied, Action::Ignore) => {
             "As policy asks, the out-of-band hardware was recorded and not touched.".to_owned()
         }
-        (Exit::Satisfied, Action::Use) if input.outcome(step::AMT_SETUP_CCM, Status::Done).is_some() => {
-            "AMT was set up in client control mode, and its new credential was seen working locally; nothing was \
-             tried from another machine."
-                .to_owned()
+        (Exit::Satisfied, Action::Use) if input.set_up().is_some() => {
+            let mode = channels::control_mode(input.set_up());
+            let settings = match input.outcome(step::AMT_SETTINGS, Status::Done) {
+                Some(_) => ", what policy asks of its settings was read back",
+                None => "",
+            };
+            format!(
+                "AMT was set up in {mode}, its new credential was seen working locally{settings}; nothing was tried from \
+                 another machine."
+            )
         }
         (Exit::Satisfied, Action::Use) => "AMT is as policy asks; nothing was changed.".to_owned(),
         (Exit::Impossible, _) if !changed && asked_to_report(input.plan) => {

@@ -1,6 +1,7 @@
 //! From the file form to a [`Policy`]: everything that is wrong with the meaning of a file, all at once.
 
 mod neutralize;
+mod use_amt;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -133,6 +134,7 @@ fn check_rule(rule: RuleTable, findings: &mut Findings<'_>) -> Option<Rule> {
             findings.warning(span, message, format!("remove it, or set `action = \"{}\"`", of.word()));
         }
     }
+    use_amt::check(&rule.settings, findings);
     let settings = rule.settings.into_iter().map(|setting| {
         let line = findings.line(setting.span().start);
         let (key, value) = setting.into_inner();

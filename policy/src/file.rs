@@ -154,7 +154,13 @@ impl RuleTable {
         let amt = table.table("amt", "`amt`", |amt| {
             let mut settings = Settings::default();
             settings.word("amt.control_mode", amt.word("control_mode", &MODES));
+            settings.text("amt.certificate", amt.text("certificate"));
+            settings.text("amt.certificate_passphrase", amt.text("certificate_passphrase"));
+            settings.flag("amt.mebx", amt.flag("mebx"));
             settings.word("amt.tls", amt.word("tls", &TLS));
+            settings.text("amt.tls_ca", amt.text("tls_ca"));
+            settings.flag("amt.clock", amt.flag("clock"));
+            settings.flag("amt.hostname", amt.flag("hostname"));
             settings.word("amt.consent", amt.word("consent", &CONSENT));
             settings.flag("amt.sol", amt.flag("sol"));
             settings.flag("amt.kvm", amt.flag("kvm"));
@@ -244,6 +250,10 @@ struct Settings(Vec<Spanned<(&'static str, String)>>);
 impl Settings {
     fn word(&mut self, key: &'static str, word: Option<Spanned<&'static str>>) {
         self.0.extend(word.map(|it| Spanned::new(it.span(), (key, (*it.get_ref()).to_owned()))));
+    }
+
+    fn text(&mut self, key: &'static str, text: Option<Spanned<String>>) {
+        self.0.extend(text.map(|it| Spanned::new(it.span(), (key, it.into_inner()))));
     }
 
     fn flag(&mut self, key: &'static str, flag: Option<Spanned<bool>>) {

@@ -45,6 +45,9 @@ pub struct AmtOurs {
     pub sealed: bool,
     /// Whom it is sealed to, as `name (role) fingerprint`; empty where no event tells.
     pub recipients: Vec<String>,
+    /// Settings that were written and read back since, as [`crate::AmtSettings::words`] has them.
+    #[serde(default)]
+    pub settings: Vec<String>,
 }
 
 /// The open journal: which credential generation was on its way to the device when the run ended.
@@ -92,6 +95,10 @@ pub struct Context {
     pub firmware: Option<Firmware>,
     /// Why the chip could not be read, where that was tried.
     pub flash_unread: Option<String>,
+    /// The provisioning certificate that the rule names: whom it is of, or why it cannot be used. None where no rule
+    /// that applies names one.
+    #[serde(default)]
+    pub certificate: Option<Result<String, String>>,
 }
 
 /// Who vouches for the policy file.

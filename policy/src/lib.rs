@@ -33,6 +33,7 @@ mod report;
 mod secrets;
 mod shown;
 mod table;
+mod use_amt;
 mod verify;
 
 pub use assess::{Assessment, assess, refusal_outcomes};
@@ -56,6 +57,7 @@ pub use report::{
     Severity,
 };
 pub use shown::{deceives, shown};
+pub use use_amt::{AmtSettings, AmtWishes, Consent, ModeWish, Reference, TlsWish};
 pub use verify::{
     AmtResult, AmtSeen, Claims, Evidence, FlashEvidence, Look, Moment, Recorded, Rung, Says, Strap,
     Verification, WasEffective, verify,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Exit, Method};
+use crate::{AmtSettings, Exit, Method};
 
 /// What a rule asks for. The customer's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +109,11 @@ pub enum StepKind {
     AmtUndo { generation: u32 },
     /// Make a password, escrow it, activate client control mode with it, prove it.
     AmtSetupCcm,
+    /// The same in admin control mode, with the provisioning certificate. `or_ccm`: where the certificate is not accepted
+    /// before anything was changed, client control mode is activated instead, and that is said.
+    AmtSetupAcm { or_ccm: bool },
+    /// Write settings of the AMT that this run activated, and read each back.
+    AmtSettings { wanted: AmtSettings },
     /// See that the AMT we proved is still the one that answers; changes nothing.
     AmtConfirm { realm: String, last_proof: String },
     /// Read this machine's flash chip, which the decision waits for. Planned only where that has not been tried yet,
@@ -148,6 +153,8 @@ pub mod step {
     pub const AMT_CONFIRM: &str = "amt.confirm";
     pub const AMT_UNDO: &str = "amt.undo";
     pub const AMT_SETUP_CCM: &str = "amt.setup-ccm";
+    pub const AMT_SETUP_ACM: &str = "amt.setup-acm";
+    pub const AMT_SETTINGS: &str = "amt.settings";
     pub const READ_FLASH: &str = "neutralize.read-flash";
     pub const STAGE_CLEAN: &str = "neutralize.stage-clean";
     pub const STAGE_SOFT_DISABLE: &str = "neutralize.stage-soft-disable";

@@ -88,26 +88,64 @@ fn using_amt_depends_on_its_version() {
 
 #[test]
 fn what_no_step_carries_out_is_refused_by_key_and_line() {
-    let settings = "amt = { control_mode = \"acm-or-ccm\", tls = \"required\", consent = \"all\", sol = true, kvm = false, \
-                    ider = false }\ndash = { take_over = true, tls = \"required\" }";
+    let settings = "amt = { control_mode = \"ccm\", tls = \"required\" }\ndash = { take_over = true, tls = \"required\" }";
     let plan = Case::using(settings).plan();
     let refused: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
-    let all = [
-        "amt.control_mode",
-        "amt.tls",
-        "amt.consent",
-        "amt.sol",
-        "amt.kvm",
-        "amt.ider",
-        "dash.take_over",
-        "dash.tls",
-    ];
+    let all = ["amt.tls", "dash.take_over", "dash.tls"];
     assert_eq!(refused, all.map(|key| format!("refuse.policy-value-not-carried-out.{key}")));
-    let StepKind::Refuse { exit, text, .. } = &plan.steps[6].what else { panic!("{:?}", plan.steps[6]) };
+    let StepKind::Refuse { exit, text, .. } = &plan.steps[1].what else { panic!("{:?}", plan.steps[1]) };
     assert_eq!(*exit, Exit::Impossible);
     assert!(text.contains("`dash.take_over = true` (line 13)"), "{text}");
-    assert_eq!(Case::using("amt = { control_mode = \"ccm\" }").steps(), ["amt.setup-ccm"]);
-    assert_eq!(Case::using("amt = { control_mode = \"acm\" }").steps().len(), 1);
+}
+
+#[test]
+fn the_control_mode_follows_from_policy_certificate_and_version() {
+    let certificate = |it: Result<&str, &str>| Some(it.map(str::to_owned).map_err(str::to_owned));
+    let acm = "amt = { control_mode = \"acm\", certificate = \"file:/c.pem\" }";
+    let either = "amt = { control_mode = \"acm-or-ccm\", certificate = \"file:/c.pem\" }";
+    for (settings, held, amt, steps) in [
+        ("amt = { control_mode = \"ccm\" }", None, "16.0.15", vec!["amt.setup-ccm"]),
+        (acm, certificate(Ok("CN=amt.example.com")), "16.0.15", vec!["amt.setup-acm"]),
+        (acm, certificate(Ok("CN=amt.example.com")), "7.0.0", vec!["amt.setup-acm"]),
+        (acm, certificate(Ok("CN=amt.example.com")), "6.2.61", vec!["refuse.acm-not-possible"]),
+        (acm, certificate(Err("no such file")), "16.0.15", vec!["refuse.acm-not-possible"]),
+        (acm, None, "16.0.15", vec!["refuse.acm-not-possible"]),
+        (either, certificate(Ok("CN=amt.example.com")), "16.0.15", vec!["amt.setup-acm"]),
+        (either, certificate(Ok("CN=amt.example.com")), "6.2.61", vec!["amt.setup-ccm"]),
+        (either, certificate(Err("no such file")), "16.0.15", vec!["amt.setup-ccm"]),
+    ] {
+        let case =
+            Case::using(settings).fact("intel.amt.version", amt).context(|it| it.certificate = held.clone());
+        assert_eq!(case.steps(), steps, "{settings} {held:?} {amt}");
+        // The lesser mode is never taken silently.
+        let told =
+            case.plan().warnings.iter().any(|warning| warning.contains("instead of admin control mode"));
+        assert_eq!(told, settings == either && steps == ["amt.setup-ccm"], "{settings} {held:?} {amt}");
+    }
+}
+
+#[test]
+fn settings_follow_activation_and_a_later_run_wants_their_proof() {
+    let wished = "amt = { sol = true, kvm = false, clock = true, consent = \"all\" }";
+    assert_eq!(Case::using(wished).steps(), ["amt.setup-ccm", "amt.settings"]);
+    let ours = |settings: &[&str]| {
+        let settings = settings.iter().map(|it| (*it).to_owned()).collect();
+        Case::using(wished)
+            .amt("post", "ccm")
+            .ours(1)
+            .history(|history| history.amt.as_mut().unwrap().settings = settings)
+    };
+    assert_eq!(ours(&["clock = true", "sol = true", "kvm = false"]).steps(), ["amt.confirm"]);
+    assert_eq!(ours(&["clock = true", "sol = true", "kvm = true"]).steps(), ["refuse.amt-incomplete"]);
+    assert_eq!(ours(&[]).steps(), ["refuse.amt-incomplete"]);
+    for (settings, refusal) in [
+        ("amt = { consent = \"none\" }", "refuse.not-in-ccm.amt.consent"),
+        ("amt = { mebx = true }", "refuse.not-in-ccm.amt.mebx"),
+    ] {
+        assert_eq!(Case::using(settings).steps(), [refusal]);
+    }
+    let slim = Case::using("amt = { kvm = true }").fact("intel.amt.verdict", "standard-manageability");
+    assert_eq!(slim.steps(), ["refuse.no-kvm.amt.kvm"]);
 }
 
 #[test]
@@ -183,7 +221,7 @@ fn an_expired_recipient_is_refused_under_a_trusted_clock() {
 
 #[test]
 fn every_refusal_that_applies_is_listed() {
-    let case = Case::using("amt = { sol = true }")
+    let case = Case::using("amt = { tls = \"required\" }")
         .live()
         .fact("intel.amt.verdict", "absent")
         .history(|it| it.policy = Some((9, "cc".to_owned())))
@@ -199,7 +237,7 @@ fn every_refusal_that_applies_is_listed() {
             "refuse.example-recipient.ops",
             "refuse.example-recipient.safe",
             "refuse.weak-device-id",
-            "refuse.policy-value-not-carried-out.amt.sol",
+            "refuse.policy-value-not-carried-out.amt.tls",
             "refuse.amt-absent"
         ]
     );

@@ -108,6 +108,7 @@ fn history() -> impl Strategy<Value = History> {
         escrow: "amt.1.00.age".to_owned(),
         sealed: generation != 3,
         recipients: Vec::new(),
+        settings: vec!["sol = true".to_owned()],
     });
     let open = (0_u32..4, any::<bool>()).prop_map(|(generation, call_sent)| OpenChange {
         generation,
@@ -168,6 +169,7 @@ fn context() -> impl Strategy<Value = Context> {
         option::of("\\PC{0,8}"),
         option::of(image),
         option::of("\\PC{0,8}"),
+        option::of(prop_oneof![Just(Ok("CN=a".to_owned())), Just(Err("gone".to_owned()))]),
     )
         .prop_map(
             |(
@@ -180,6 +182,7 @@ fn context() -> impl Strategy<Value = Context> {
                 escrow_not_durable,
                 firmware,
                 flash_unread,
+                certificate,
             )| {
                 Context {
                     root,
@@ -192,6 +195,7 @@ fn context() -> impl Strategy<Value = Context> {
                     escrow_not_durable,
                     firmware,
                     flash_unread,
+                    certificate,
                 }
             },
         )
@@ -202,6 +206,7 @@ fn policies() -> impl Strategy<Value = Policy> {
         "",
         "[[rule]]\nid = \"a\"\nmatch = { platform = \"intel\" }\naction = \"use\"\n",
         "[[rule]]\nid = \"a\"\nmatch = { platform = \"intel\" }\naction = \"use\"\namt = { sol = true, control_mode = \"ccm\" }\n",
+        "[[rule]]\nid = \"a\"\nmatch = { platform = \"intel\" }\naction = \"use\"\namt = { mebx = true, control_mode = \"acm-or-ccm\", certificate = \"file:/c\" }\n",
         "[[rule]]\nid = \"a\"\nmatch = { virtual = false }\naction = \"neutralize\"\nneutralize = { methods = [\"clean+soft-disable\", \"soft-disable\", \"report-only\"] }\n",
         "[[rule]]\nid = \"a\"\nmatch = { product = \"*\" }\naction = \"neutralize\"\nneutralize = { methods = [\"lockdown\", \"soft-disable\"], read_flash = true }\n",
         "[[rule]]\nid = \"a\"\nmatch = { serial = \"*\" }\naction = \"use\"\n[[rule]]\nid = \"b\"\nmatch = { uuid = \"4c4c4544-0042-3510-8052-b4c04f4d3933\" }\naction = \"ignore\"\n",
@@ -241,6 +246,17 @@ proptest! {
                     let undone = plan.steps.iter().any(|step| matches!(step.what, StepKind::AmtUndo { .. }));
                     prop_assert!(undone || provisioning == "pre");
                     prop_assert!(context.root != RootKind::Live, "the recipients are the published ones");
+                }
+                StepKind::AmtSetupAcm { .. } => {
+                    prop_assert!(context.escrow_not_durable.is_none() && !context.weak_id);
+                    prop_assert!(matches!(context.certificate, Some(Ok(_))));
+                }
+                StepKind::AmtSettings { wanted } => {
+                    prop_assert!(!wanted.is_empty());
+                    let before = plan.steps.iter().take_while(|other| other.id != step.id);
+                    let mut ids = before.map(|other| other.id.as_str());
+                    let activated = ids.any(|id| ["amt.setup-ccm", "amt.setup-acm"].contains(&id));
+                    prop_assert!(activated);
                 }
                 StepKind::Stage { method, .. } => {
                     prop_assert!(context.root != RootKind::Live || context.trust != PolicyTrust::Unsigned);

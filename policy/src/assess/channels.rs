@@ -32,10 +32,11 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
     let provisioning = detection.text("intel.amt.provisioning");
     let mode = detection.text("intel.amt.control_mode");
     let proof = |outcome: &&crate::Outcome| text_of(outcome.evidence.get("proof")) == Some("read-back");
-    if let Some(done) = input.outcome(step::AMT_SETUP_CCM, Status::Done) {
+    if let Some(done) = input.set_up() {
         let proven = Some(done).filter(proof).is_some();
         let credential = if proven { "credential proven locally" } else { "credential not proven" };
-        let reason = format!("{credential}; {UNTRIED}; {CCM_LIMITS}");
+        let mode = text_of(done.evidence.get("control_mode")).unwrap_or("ccm");
+        let reason = format!("{credential}; {UNTRIED}; {}", limits(mode));
         let mut record = blank(Channel::Amt, ChannelState::Provisioned, reason);
         record.confidence = Proof::Detected;
         if proven {
@@ -44,22 +45,25 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         }
         record.credential = text_of(done.evidence.get("escrow")).map(str::to_owned);
         record.last_proof = text_of(done.evidence.get("event")).map(str::to_owned);
-        return ccm(record, input);
+        let settings = input.outcome(step::AMT_SETTINGS, Status::Done);
+        let settings = settings.and_then(|it| it.evidence.get("settings")).map(list).unwrap_or_default();
+        return ours(record, input, mode, &settings);
     }
     if let Some(open) = input.indeterminate() {
         return blank(Channel::Amt, ChannelState::Unknown, shown(&open.text));
     }
     if input.outcome(step::AMT_CONFIRM, Status::AlreadySo).is_some()
-        && let Some(ours) = &input.history.amt
+        && let Some(proof) = &input.history.amt
     {
         let reason = format!(
-            "answers with the realm of the last proof, the credential was not used; {UNTRIED}; {CCM_LIMITS}"
+            "answers with the realm of the last proof, the credential was not used; {UNTRIED}; {}",
+            limits(&proof.control_mode)
         );
         let mut record = blank(Channel::Amt, ChannelState::Provisioned, reason);
         record.confidence = Proof::Detected;
-        record.credential = Some(ours.escrow.clone());
-        record.last_proof = Some(ours.event.clone());
-        return ccm(record, input);
+        record.credential = Some(proof.escrow.clone());
+        record.last_proof = Some(proof.event.clone());
+        return ours(record, input, &proof.control_mode, &proof.settings);
     }
     if input.staged() {
         let reason = "an image is staged and not flashed; until then AMT is as it was".to_owned();
@@ -100,10 +104,41 @@ const UNTRIED: &str = "reachability from another machine and power actions not t
 const CCM_LIMITS: &str = "client control mode: power control without consent; remote console and boot override only with \
                           user_consent of a person at the machine";
 
-fn ccm(mut record: ChannelRecord, input: &Assessment<'_>) -> ChannelRecord {
+/// In admin control mode nobody is asked where consent is switched off, and what is switched on is what can be used.
+const ACM_LIMITS: &str = "admin control mode: power control without consent; console and boot override as far as policy \
+                          switched them on and consent off";
+
+fn limits(mode: &str) -> &'static str {
+    if mode == "acm" { ACM_LIMITS } else { CCM_LIMITS }
+}
+
+/// The mode of an activation, for a sentence.
+pub(super) fn control_mode(done: Option<&crate::Outcome>) -> &'static str {
+    match done.and_then(|done| text_of(done.evidence.get("control_mode"))) {
+        Some("acm") => "admin control mode",
+        _ => "client control mode",
+    }
+}
+
+/// AMT that is ours, with the settings that were seen in force.
+fn ours(mut record: ChannelRecord, input: &Assessment<'_>, mode: &str, settings: &[String]) -> ChannelRecord {
     record.can = words(&["power_on", "power_off", "reset", "power_cycle", "sensors"]);
+    let has = |word: &str| settings.iter().any(|it| it == word);
+    if mode == "acm" && has("consent = none") {
+        record.can.push("boot_override".to_owned());
+    }
+    let unattended = mode == "acm" && (has("consent = none") || has("consent = kvm"));
+    for (word, capability, free) in [
+        ("sol = true", "console_text", unattended),
+        ("kvm = true", "console_kvm", mode == "acm" && has("consent = none")),
+        ("ider = true", "media", unattended),
+    ] {
+        if has(word) && free {
+            record.can.push(capability.to_owned());
+        }
+    }
     record.needs = words(&["mains", "standby_power", "wired_link"]);
-    record.control_mode = Some("ccm".to_owned());
+    record.control_mode = Some(mode.to_owned());
     let detection = input.detection;
     let text = detection.known("intel.amt.version").or_else(|| detection.known("intel.me.version"));
     // 16.1 has no cleartext port for other machines any more (reference/amt.md 0).
@@ -275,6 +310,13 @@ pub(super) fn because(input: &Assessment<'_>, name: &str) -> String {
             format!("{name} is {value}: the capture does not have it")
         }
         None => format!("{name} is {value}"),
+    }
+}
+
+fn list(value: &Value) -> Vec<String> {
+    match value {
+        Value::List(items) => items.iter().filter_map(Value::as_text).map(str::to_owned).collect(),
+        _ => Vec::new(),
     }
 }
 

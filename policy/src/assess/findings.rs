@@ -15,7 +15,7 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
     let provisioning = input.detection.text("intel.amt.provisioning");
     let provisioned = ["in", "post"].contains(&provisioning)
         || ["ccm", "acm"].contains(&input.detection.text("intel.amt.control_mode"));
-    let set_up = input.outcome(step::AMT_SETUP_CCM, Status::Done).is_some();
+    let set_up = input.set_up().is_some();
     let ours = set_up || input.outcome(step::AMT_CONFIRM, Status::AlreadySo).is_some();
 
     if capable && provisioning == "pre" && !set_up && input.indeterminate().is_none() {
@@ -29,8 +29,16 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
                 .to_owned(),
         );
     }
-    if ours {
-        let text = "Client control mode does not change the MEBx password: where it is the factory's, anyone at the \
+    let mebx = input
+        .outcome(step::AMT_SETTINGS, Status::Done)
+        .is_some_and(|it| it.evidence.contains_key("mebx"))
+        || input.history.amt.as_ref().is_some_and(|ours| ours.settings.iter().any(|it| it == "mebx = true"));
+    if ours && mebx {
+        let text = "The MEBx password was set to an escrowed one. The firmware gives no way to read it back, so this is \
+                    asserted, not proven.";
+        add("mebx-password-asserted", Severity::Info, text.to_owned());
+    } else if ours {
+        let text = "Setting AMT up does not change the MEBx password: where it is the factory's, anyone at the \
                     keyboard can still take AMT over there. Change it at the keyboard.";
         add("mebx-password-unchanged", Severity::Warning, text.to_owned());
     }

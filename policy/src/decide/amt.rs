@@ -3,8 +3,8 @@
 use super::{Case, Draft};
 use crate::pattern::{Version, version};
 use crate::{
-    Channel, Exit, OpenChange, Recipient, Reversibility, RootKind, Setting, Step, StepKind, UNKNOWN, Value,
-    shown, step,
+    AmtSettings, Channel, Consent, Exit, ModeWish, OpenChange, Recipient, Reversibility, RootKind, Setting,
+    Step, StepKind, UNKNOWN, Value, shown, step,
 };
 
 pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
@@ -17,11 +17,16 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
         Situation::Ours => {
             confirm(case, draft);
             require_credential(case, draft);
+            require_settings(case, draft);
         }
-        Situation::Clean => set_up(case, &facts, draft),
+        Situation::Clean => {
+            set_up(case, &facts, draft);
+            settings(case, draft);
+        }
         Situation::Interrupted(open) => {
             draft.steps.push(undo(case, open.generation));
             set_up(case, &facts, draft);
+            settings(case, draft);
         }
         Situation::Candidates(open) => {
             let text = format!(
@@ -173,17 +178,119 @@ fn set_up(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
             ours.event, ours.control_mode
         ));
     }
-    draft.steps.push(Step {
-        id: step::AMT_SETUP_CCM.to_owned(),
-        channel: Some(Channel::Amt),
-        what: StepKind::AmtSetupCcm,
-        reason: case.reason(&format!(
-            "asks to use AMT; it is {} and its provisioning state is {}",
-            facts.verdict, facts.provisioning
-        )),
-        precondition: "AMT is not provisioned, and the sealed credential is on disk".to_owned(),
-        reversibility: Reversibility::Undoable,
+    let reason = case.reason(&format!(
+        "asks to use AMT; it is {} and its provisioning state is {}",
+        facts.verdict, facts.provisioning
+    ));
+    let mode = mode(case, facts, draft);
+    draft.steps.push(match mode {
+        ModeWish::Ccm => Step {
+            id: step::AMT_SETUP_CCM.to_owned(),
+            channel: Some(Channel::Amt),
+            what: StepKind::AmtSetupCcm,
+            reason,
+            precondition: "AMT is not provisioned, and the sealed credential is on disk".to_owned(),
+            reversibility: Reversibility::Undoable,
+        },
+        wish => Step {
+            id: step::AMT_SETUP_ACM.to_owned(),
+            channel: Some(Channel::Amt),
+            what: StepKind::AmtSetupAcm { or_ccm: wish == ModeWish::AcmOrCcm },
+            reason,
+            precondition:
+                "AMT is not provisioned, it will accept the certificate, and the sealed credential is on disk"
+                    .to_owned(),
+            reversibility: Reversibility::WithCredential,
+        },
     });
+}
+
+/// The control mode that can be tried, where policy leaves a choice or asks for what cannot be.
+fn mode(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) -> ModeWish {
+    let wish = case.rule.map(|rule| rule.amt().control_mode).unwrap_or_default();
+    if wish == ModeWish::Ccm {
+        return wish;
+    }
+    // Host based setup of admin control mode came with AMT 7 (reference/amt.md 5.3).
+    let old = facts.version.filter(|[major, ..]| *major < 7);
+    let why = match (&case.context.certificate, old) {
+        (_, Some([major, minor, ..])) => {
+            format!(
+                "AMT {major}.{minor} enters admin control mode from the keyboard only, AMT 7 is the first that does with a certificate"
+            )
+        }
+        (Some(Ok(_)), None) => return wish,
+        (Some(Err(why)), None) => format!("the provisioning certificate cannot be used: {}", shown(why)),
+        (None, None) => "no provisioning certificate is named: give `amt.certificate`".to_owned(),
+    };
+    if wish == ModeWish::Acm {
+        refuse(
+            draft,
+            Exit::Impossible,
+            "acm-not-possible",
+            format!("policy asks for admin control mode, and {why}"),
+        );
+    } else {
+        draft.warnings.push(format!("client control mode instead of admin control mode: {why}"));
+    }
+    if wish == ModeWish::Acm { wish } else { ModeWish::Ccm }
+}
+
+/// What is written after activation, in the run that knows the password.
+fn settings(case: &Case<'_>, draft: &mut Draft) {
+    let Some(wishes) = case.rule.map(crate::Rule::amt) else { return };
+    if wishes.control_mode == ModeWish::Ccm {
+        let mut refuse_in_ccm = |key: &str, why: &str| {
+            let text = format!("client control mode {why}: remove `{key}`, or ask for admin control mode");
+            draft.refuse(Exit::Impossible, "not-in-ccm", Some(key), Some(Channel::Amt), text);
+        };
+        if wishes.settings.consent.is_some_and(|consent| consent != Consent::All) {
+            refuse_in_ccm("amt.consent", "always asks a person for consent, and that cannot be changed");
+        }
+        if wishes.settings.mebx {
+            refuse_in_ccm("amt.mebx", "cannot set the MEBx password");
+        }
+    }
+    if wishes.settings.kvm == Some(true)
+        && case.detection.text("intel.amt.verdict") == "standard-manageability"
+    {
+        let text = "Intel Standard Manageability has no KVM: remove `amt.kvm`, or match these machines with another rule";
+        draft.refuse(Exit::Impossible, "no-kvm", Some("amt.kvm"), Some(Channel::Amt), text.to_owned());
+    }
+    if wishes.settings.is_empty() {
+        return;
+    }
+    draft.steps.push(Step {
+        id: step::AMT_SETTINGS.to_owned(),
+        channel: Some(Channel::Amt),
+        reason: case.reason(&format!("asks for {}", wishes.settings.words().join(", "))),
+        what: StepKind::AmtSettings { wanted: wishes.settings },
+        precondition: "this run activated AMT and proved its credential".to_owned(),
+        reversibility: Reversibility::WithCredential,
+    });
+}
+
+/// Settings can be written by whoever knows the password, and a later run does not: what was not proven then is drift.
+fn require_settings(case: &Case<'_>, draft: &mut Draft) {
+    let Some(ours) = &case.history.amt else { return };
+    let wanted = case.rule.map(|rule| rule.amt().settings).unwrap_or_default();
+    let missing = lacking(&wanted, ours);
+    if !missing.is_empty() {
+        let text = format!(
+            "AMT is ours by event {}, and {} was not seen in force: unprovision it with its credential ({}) and run again, or \
+             change policy",
+            ours.event,
+            missing.join(", "),
+            shown(&ours.escrow)
+        );
+        refuse(draft, Exit::Drift, "amt-incomplete", text);
+    }
+}
+
+/// Client control mode asks for consent always, so that wish needs no proof there.
+fn lacking(wanted: &AmtSettings, ours: &crate::AmtOurs) -> Vec<String> {
+    let given = |word: &String| word == "consent = all" && ours.control_mode == "ccm";
+    wanted.words().into_iter().filter(|word| !ours.settings.contains(word) && !given(word)).collect()
 }
 
 fn undo(case: &Case<'_>, generation: u32) -> Step {
@@ -235,7 +342,7 @@ fn refuse_value(setting: &Setting, draft: &mut Draft) {
 }
 
 fn carried_out(setting: &Setting) -> bool {
-    (setting.key, setting.value.as_str()) == ("amt.control_mode", "ccm")
+    setting.key.starts_with("amt.") && !["amt.tls", "amt.tls_ca"].contains(&setting.key)
 }
 
 fn refuse_verdict(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {

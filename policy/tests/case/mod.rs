@@ -49,6 +49,7 @@ impl Case {
                 escrow_not_durable: None,
                 firmware: None,
                 flash_unread: None,
+                certificate: None,
             },
         }
     }
@@ -75,6 +76,7 @@ impl Case {
             escrow: "amt.1.0000000000000000.age".to_owned(),
             sealed: true,
             recipients: Vec::new(),
+            settings: Vec::new(),
         });
         self
     }

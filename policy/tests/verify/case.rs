@@ -142,6 +142,7 @@ impl Case {
             escrow: "amt.1.0000000000000000.age".into(),
             sealed: true,
             recipients: Vec::new(),
+            settings: Vec::new(),
         });
         self.amt = AmtSeen::Realm(realm.into());
         self

@@ -1,0 +1,167 @@
+//! What a rule asks of AMT, as types. The file form is a list of settings ([`crate::Setting`]), checked when it was read.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Rule;
+
+/// What a rule that uses AMT asks for. Absent keys leave the device's own setting alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AmtWishes {
+    pub control_mode: ModeWish,
+    /// Where the provisioning certificate, its chain and its key are.
+    pub certificate: Option<Reference>,
+    /// Where the passphrase of a PKCS#12 file is.
+    pub certificate_passphrase: Option<Reference>,
+    pub tls: Option<TlsWish>,
+    /// Where the certificate and the key are that issue AMT's TLS certificate; without it AMT's own is pinned.
+    pub tls_ca: Option<Reference>,
+    pub settings: AmtSettings,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModeWish {
+    #[default]
+    Ccm,
+    Acm,
+    /// Admin control mode where the certificate is accepted, else client control mode, and that is said.
+    AcmOrCcm,
+}
+
+/// TLS on AMT's network ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsWish {
+    /// And no cleartext beside it.
+    Required,
+    /// Cleartext stays open beside it.
+    Optional,
+}
+
+/// Settings that are written after activation, each read back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AmtSettings {
+    /// Set AMT's clock from this machine's.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub clock: bool,
+    /// Give AMT this machine's name.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub hostname: bool,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sol: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ider: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub kvm: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub consent: Option<Consent>,
+    /// Give MEBx a password of its own, escrowed.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub mebx: bool,
+}
+
+/// When a person at the machine must agree (`OptInRequired` of IPS_OptInService).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consent {
+    None,
+    Kvm,
+    All,
+}
+
+impl Consent {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Kvm => "kvm",
+            Self::All => "all",
+        }
+    }
+}
+
+/// A secret that a policy names and does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// `file:PATH`.
+    File(String),
+    /// `credential:NAME`: a file of that name in the service manager's credentials directory.
+    Credential(String),
+}
+
+impl Reference {
+    /// None where the text is no reference.
+    pub fn parse(text: &str) -> Option<Self> {
+        let named = |name: &str| !name.is_empty() && !name.contains(['\0', '\n']);
+        match text.split_once(':')? {
+            ("file", path) if named(path) => Some(Self::File(path.to_owned())),
+            ("credential", name) if crate::is_name(name) => Some(Self::Credential(name.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+impl AmtSettings {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Each wish as `name = value`, in a fixed order: how a proof and a later policy are compared.
+    pub fn words(&self) -> Vec<String> {
+        let flag = |name: &str, set: bool| set.then(|| format!("{name} = true"));
+        let choice = |name: &str, value: Option<bool>| value.map(|value| format!("{name} = {value}"));
+        [
+            flag("clock", self.clock),
+            flag("hostname", self.hostname),
+            choice("sol", self.sol),
+            choice("ider", self.ider),
+            choice("kvm", self.kvm),
+            self.consent.map(|consent| format!("consent = {}", consent.word())),
+            flag("mebx", self.mebx),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl Rule {
+    /// What the rule asks of AMT.
+    pub fn amt(&self) -> AmtWishes {
+        let value = |key: &str| {
+            self.settings.iter().find(|setting| setting.key == key).map(|setting| setting.value.as_str())
+        };
+        let flag = |key: &str| value(key).map(|value| value == "true");
+        AmtWishes {
+            control_mode: match value("amt.control_mode") {
+                Some("acm") => ModeWish::Acm,
+                Some("acm-or-ccm") => ModeWish::AcmOrCcm,
+                _ => ModeWish::Ccm,
+            },
+            certificate: value("amt.certificate").and_then(Reference::parse),
+            certificate_passphrase: value("amt.certificate_passphrase").and_then(Reference::parse),
+            tls: value("amt.tls").map(|tls| match tls {
+                "required" => TlsWish::Required,
+                _ => TlsWish::Optional,
+            }),
+            tls_ca: value("amt.tls_ca").and_then(Reference::parse),
+            settings: AmtSettings {
+                clock: flag("amt.clock") == Some(true),
+                hostname: flag("amt.hostname") == Some(true),
+                sol: flag("amt.sol"),
+                ider: flag("amt.ider"),
+                kvm: flag("amt.kvm"),
+                consent: value("amt.consent").map(|consent| match consent {
+                    "none" => Consent::None,
+                    "kvm" => Consent::Kvm,
+                    _ => Consent::All,
+                }),
+                mebx: flag("amt.mebx") == Some(true),
+            },
+        }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
