@@ -4,6 +4,7 @@
 //! everything that outlives the process through [`state`], and only [`carry_out`] changes anything.
 
 pub mod carry_out;
+pub mod certificate;
 pub mod cli;
 pub mod commands;
 pub mod detect;
