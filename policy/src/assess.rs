@@ -172,9 +172,9 @@ fn verdict(input: &Assessment<'_>, exit: Exit) -> String {
         }
         (Exit::Satisfied, Action::Use) if input.set_up().is_some() => {
             let mode = channels::control_mode(input.set_up());
-            let settings = match input.outcome(step::AMT_SETTINGS, Status::Done) {
-                Some(_) => ", what policy asks of its settings was read back",
-                None => "",
+            let settings = match input.set_up().is_some_and(|done| done.evidence.contains_key("settings")) {
+                true => ", what policy asks of its settings was read back",
+                false => "",
             };
             format!(
                 "AMT was set up in {mode}, its new credential was seen working locally{settings}; nothing was tried from \

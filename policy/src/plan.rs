@@ -107,13 +107,20 @@ pub enum StepKind {
     },
     /// Take back what our own journal shows we were changing when a run ended (CCM only, over MEI).
     AmtUndo { generation: u32 },
-    /// Make a password, escrow it, activate client control mode with it, prove it.
-    AmtSetupCcm,
+    /// Make a password, escrow it, activate client control mode with it, prove it, write settings and read them back. What
+    /// fails on the way is taken back.
+    AmtSetupCcm {
+        #[serde(skip_serializing_if = "AmtSettings::is_empty", default)]
+        settings: AmtSettings,
+    },
     /// The same in admin control mode, with the provisioning certificate. `or_ccm`: where the certificate is not accepted
     /// before anything was changed, client control mode is activated instead, and that is said.
-    AmtSetupAcm { or_ccm: bool },
-    /// Write settings of the AMT that this run activated, and read each back.
-    AmtSettings { wanted: AmtSettings },
+    /// Admin control mode is not taken back: what fails after its proof is reported, with the credential safe.
+    AmtSetupAcm {
+        or_ccm: bool,
+        #[serde(skip_serializing_if = "AmtSettings::is_empty", default)]
+        settings: AmtSettings,
+    },
     /// See that the AMT we proved is still the one that answers; changes nothing.
     AmtConfirm { realm: String, last_proof: String },
     /// Read this machine's flash chip, which the decision waits for. Planned only where that has not been tried yet,
@@ -154,7 +161,6 @@ pub mod step {
     pub const AMT_UNDO: &str = "amt.undo";
     pub const AMT_SETUP_CCM: &str = "amt.setup-ccm";
     pub const AMT_SETUP_ACM: &str = "amt.setup-acm";
-    pub const AMT_SETTINGS: &str = "amt.settings";
     pub const READ_FLASH: &str = "neutralize.read-flash";
     pub const STAGE_CLEAN: &str = "neutralize.stage-clean";
     pub const STAGE_SOFT_DISABLE: &str = "neutralize.stage-soft-disable";

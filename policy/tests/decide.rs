@@ -127,7 +127,10 @@ fn the_control_mode_follows_from_policy_certificate_and_version() {
 #[test]
 fn settings_follow_activation_and_a_later_run_wants_their_proof() {
     let wished = "amt = { sol = true, kvm = false, clock = true, consent = \"all\" }";
-    assert_eq!(Case::using(wished).steps(), ["amt.setup-ccm", "amt.settings"]);
+    let plan = Case::using(wished).plan();
+    let StepKind::AmtSetupCcm { settings } = &plan.steps[0].what else { panic!("{:?}", plan.steps) };
+    assert_eq!(settings.words(), ["clock = true", "sol = true", "kvm = false", "consent = all"]);
+    assert!(plan.steps[0].reason.contains("with clock = true, sol = true"), "{}", plan.steps[0].reason);
     let ours = |settings: &[&str]| {
         let settings = settings.iter().map(|it| (*it).to_owned()).collect();
         Case::using(wished)

@@ -241,7 +241,7 @@ proptest! {
                     prop_assert!(open.is_some_and(|open| open.call_sent && open.generation == *generation));
                     prop_assert_ne!(detection.text("intel.amt.control_mode"), "acm");
                 }
-                StepKind::AmtSetupCcm => {
+                StepKind::AmtSetupCcm { .. } => {
                     prop_assert!(context.escrow_not_durable.is_none() && !context.weak_id);
                     let undone = plan.steps.iter().any(|step| matches!(step.what, StepKind::AmtUndo { .. }));
                     prop_assert!(undone || provisioning == "pre");
@@ -250,13 +250,6 @@ proptest! {
                 StepKind::AmtSetupAcm { .. } => {
                     prop_assert!(context.escrow_not_durable.is_none() && !context.weak_id);
                     prop_assert!(matches!(context.certificate, Some(Ok(_))));
-                }
-                StepKind::AmtSettings { wanted } => {
-                    prop_assert!(!wanted.is_empty());
-                    let before = plan.steps.iter().take_while(|other| other.id != step.id);
-                    let mut ids = before.map(|other| other.id.as_str());
-                    let activated = ids.any(|id| ["amt.setup-ccm", "amt.setup-acm"].contains(&id));
-                    prop_assert!(activated);
                 }
                 StepKind::Stage { method, .. } => {
                     prop_assert!(context.root != RootKind::Live || context.trust != PolicyTrust::Unsigned);

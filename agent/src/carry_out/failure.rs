@@ -45,6 +45,16 @@ impl Failure {
         Self { exit: Exit::Indeterminate, cause: "not-recorded", text }
     }
 
+    /// AMT is ours, proven, and not all that policy asks; its credential is safe in the escrow.
+    pub(super) fn incomplete(failure: &Self) -> Self {
+        let text = format!(
+            "AMT is in admin control mode with a proven, escrowed password, and not as policy asks: {}; unprovision it \
+             with that password and run again",
+            failure.text
+        );
+        Self { exit: Exit::Drift, cause: "amt-incomplete", text }
+    }
+
     /// Others set the device up; it stays as it is.
     pub(super) fn others(text: impl Into<String>) -> Self {
         Self::impossible("provisioned-by-others", text)
@@ -52,7 +62,7 @@ impl Failure {
 
     pub(super) fn outcome(self, step: &Step) -> Outcome {
         // Not knowing is reported as a change: somebody has to look.
-        let changed = self.exit == Exit::Indeterminate;
+        let changed = self.exit == Exit::Indeterminate || self.cause == "amt-incomplete";
         Outcome { changed, ..failed(step, self.exit, self.cause, self.text) }
     }
 

@@ -4,20 +4,24 @@ use std::collections::BTreeMap;
 
 use oob_policy::{Detection, Exit, History, Outcome, Plan, Policy, Status, Step, StepKind, Value};
 
+use crate::certificate::Certified;
 use crate::firmware::Image;
 use crate::log::Progress;
 use crate::machine::Machine;
 use crate::state::{Chain, DirStore, Journal};
 
+mod acm;
 pub mod amt;
-mod ccm;
 mod failure;
 mod lme;
 mod ours;
 mod proof;
+mod settings;
+mod setup;
 mod stage;
 
 pub use ours::login_realm;
+use setup::Wish;
 
 /// Everything a step may use. Steps take no other way to the machine, the store or the operator.
 pub struct Run<'a> {
@@ -31,6 +35,8 @@ pub struct Run<'a> {
     pub chain: &'a mut Chain,
     pub journal: &'a mut Journal,
     pub image: Option<&'a Image>,
+    /// The provisioning certificate that the rule names.
+    pub certificate: Option<&'a Certified>,
     /// What else names this device, sealed beside a credential so that a lost index is no lost machine.
     pub aliases: BTreeMap<String, String>,
     pub progress: Progress,
@@ -51,7 +57,11 @@ pub async fn carry_out(run: &mut Run<'_>, plan: &Plan) -> Vec<Outcome> {
 async fn carry_out_step(run: &mut Run<'_>, step: &Step) -> Outcome {
     match &step.what {
         StepKind::Record => outcome(step, Status::Done, "nothing was touched; what was found is recorded"),
-        StepKind::AmtSetupCcm => ccm::set_up(run, step).await,
+        StepKind::AmtSetupCcm { settings } => setup::set_up(run, step, Wish::Ccm, settings).await,
+        StepKind::AmtSetupAcm { or_ccm, settings } => {
+            let wish = if *or_ccm { Wish::AcmOrCcm } else { Wish::Acm };
+            setup::set_up(run, step, wish, settings).await
+        }
         StepKind::AmtUndo { generation } => ours::undo(run, step, *generation).await,
         StepKind::AmtConfirm { realm, last_proof } => ours::confirm(run, step, realm, last_proof).await,
         // The caller reads the chip and decides anew before anything is carried out.

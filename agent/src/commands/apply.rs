@@ -78,6 +78,7 @@ struct Inputs {
     machine: Machine,
     detection: Detection,
     image: Option<Image>,
+    certificate: Option<Certified>,
     context: Context,
 }
 
@@ -111,7 +112,7 @@ async fn gather(arguments: &Apply) -> Result<Inputs, Stop> {
     let image = image.map_err(|error| Stop::new(Exit::DeviceFailed, "image-unreadable", error))?;
     let detection = look(&machine).await;
     let live = machine.kind() == RootKind::Live;
-    let context = Context {
+    let mut context = Context {
         root: machine.kind(),
         site: arguments.site.clone(),
         role: arguments.role.clone(),
@@ -123,8 +124,27 @@ async fn gather(arguments: &Apply) -> Result<Inputs, Stop> {
         escrow_not_durable: not_durable(&arguments.out, live, &policy),
         firmware: image.as_ref().map(|image| image.facts.clone()),
         flash_unread: None,
+        certificate: None,
     };
-    Ok(Inputs { policy, machine, detection, image, context })
+    let certificate = certificate(&policy, &detection, &mut context);
+    Ok(Inputs { policy, machine, detection, image, certificate, context })
+}
+
+/// The provisioning certificate that the rule of this machine names, if it is one that can be used.
+fn certificate(policy: &Policy, detection: &Detection, context: &mut Context) -> Option<Certified> {
+    let Selection::Rule(rule) = select(policy, detection, context) else { return None };
+    let wishes = rule.amt();
+    let place = wishes.certificate.filter(|_| wishes.control_mode != ModeWish::Ccm)?;
+    match Certified::read(&place, wishes.certificate_passphrase.as_ref()) {
+        Ok(held) => {
+            context.certificate = Some(Ok(format!("{} certificates", held.chain.len())));
+            Some(held)
+        }
+        Err(why) => {
+            context.certificate = Some(Err(why));
+            None
+        }
+    }
 }
 
 /// A site or role that no policy could name would silently match nothing.
@@ -199,7 +219,7 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
         inputs.read_flash(&readings, &mut progress).await;
         plan = inputs.decide(&history);
     }
-    let Inputs { policy, machine, detection, image, .. } = &inputs;
+    let Inputs { policy, machine, detection, image, certificate, .. } = &inputs;
     let run_id = new_run_id().map_err(|error| Stop::internal(chain_of(&error)))?;
     let mut chain = Chain::resume(
         crate::state::Run {
@@ -231,6 +251,7 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
             chain: &mut chain,
             journal: &mut journal,
             image: image.as_ref(),
+            certificate: certificate.as_ref(),
             aliases: aliases(machine),
             progress,
         };
@@ -358,7 +379,8 @@ fn policy_refusal(plan: &Plan) -> Option<Stop> {
 /// Progress lines of the steps: client control mode shows six of its own.
 fn steps_shown(plan: &Plan) -> usize {
     let lines = |what: &StepKind| match what {
-        StepKind::AmtSetupCcm => 6,
+        StepKind::AmtSetupCcm { settings } => 6 + usize::from(!settings.is_empty()),
+        StepKind::AmtSetupAcm { settings, .. } => 7 + usize::from(!settings.is_empty()),
         // Reading is followed by the staging of what was read.
         StepKind::ReadFlash => 2,
         StepKind::AmtUndo { .. } | StepKind::AmtConfirm { .. } | StepKind::Stage { .. } => 1,

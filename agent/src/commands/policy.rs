@@ -59,6 +59,7 @@ pub(super) async fn explain(arguments: &Explain) -> Result<Exit, Stop> {
         escrow_not_durable: None,
         firmware: None,
         flash_unread: None,
+        certificate: None,
     };
     let explanation = explain_policy(&policy, &detection, &context);
     if arguments.json {

@@ -138,7 +138,7 @@ fn steps(text: &dyn Fn(&str) -> String) -> Vec<Step> {
         reversibility: Reversibility::Undoable,
     };
     vec![
-        step("amt.setup-ccm", StepKind::AmtSetupCcm),
+        step("amt.setup-ccm", StepKind::AmtSetupCcm { settings: Default::default() }),
         step("neutralize.report-only", StepKind::ReportOnly { because: vec![text("no image was given")] }),
         step("record", StepKind::Record),
     ]

@@ -185,9 +185,15 @@ pub(super) fn step(kind: &StepKind) -> String {
         StepKind::AmtUndo { generation } => {
             format!("Take back our own unfinished AMT setup (generation {generation})")
         }
-        StepKind::AmtSetupCcm => {
-            "Escrow a new password, set AMT up in client control mode, prove it".to_owned()
-        }
+        StepKind::AmtSetupCcm { settings } => format!(
+            "Escrow a new password, set AMT up in client control mode, prove it{}",
+            written(settings)
+        ),
+        StepKind::AmtSetupAcm { or_ccm, settings } => format!(
+            "Escrow a new password, set AMT up in admin control mode{}, prove it{}",
+            if *or_ccm { " (or client control mode where the certificate is not accepted)" } else { "" },
+            written(settings)
+        ),
         StepKind::AmtConfirm { .. } => "See that the AMT we proved is the one that answers".to_owned(),
         StepKind::ReadFlash => "Read the flash chip, twice, and decide by what it holds".to_owned(),
         StepKind::Stage { method, keep, skipped } => staged(*method, keep, skipped),
@@ -199,6 +205,13 @@ pub(super) fn step(kind: &StepKind) -> String {
             }
             format!("Report only: {}", because.join("; "))
         }
+    }
+}
+
+fn written(settings: &AmtSettings) -> String {
+    match settings.is_empty() {
+        true => String::new(),
+        false => format!("; write and read back {}", settings.words().join(", ")),
     }
 }
 

@@ -123,6 +123,7 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
             event: (*id).to_owned(),
             sealed: stored.escrow.iter().any(|name| name.to_string() == escrow),
             recipients: sealed_to(&escrow),
+            settings: settings(event),
             escrow,
         };
         (!undone(&ours)).then_some(((ours.generation, event.seq, *id), ours))
@@ -130,6 +131,12 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
     let mut proofs: Vec<_> = proofs.collect();
     proofs.sort_by_key(|(rank, _)| *rank);
     proofs.into_iter().map(|(_, ours)| ours).collect()
+}
+
+/// What was read back, as words that a later policy is compared with.
+fn settings(event: &Event) -> Vec<String> {
+    let list = event.body.get("settings").and_then(|list| list.as_array());
+    list.into_iter().flatten().filter_map(|word| word.as_str().map(str::to_owned)).collect()
 }
 
 fn amt_generation(stored: &Stored, events: &BTreeMap<&str, &Event>, journal: &[JournalEntry]) -> u32 {

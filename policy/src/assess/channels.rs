@@ -45,9 +45,7 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         }
         record.credential = text_of(done.evidence.get("escrow")).map(str::to_owned);
         record.last_proof = text_of(done.evidence.get("event")).map(str::to_owned);
-        let settings = input.outcome(step::AMT_SETTINGS, Status::Done);
-        let settings = settings.and_then(|it| it.evidence.get("settings")).map(list).unwrap_or_default();
-        return ours(record, input, mode, &settings);
+        return ours(record, input, mode, &settings(done));
     }
     if let Some(open) = input.indeterminate() {
         return blank(Channel::Amt, ChannelState::Unknown, shown(&open.text));
@@ -313,9 +311,10 @@ pub(super) fn because(input: &Assessment<'_>, name: &str) -> String {
     }
 }
 
-fn list(value: &Value) -> Vec<String> {
-    match value {
-        Value::List(items) => items.iter().filter_map(Value::as_text).map(str::to_owned).collect(),
+/// What an activation wrote and read back.
+pub(super) fn settings(done: &crate::Outcome) -> Vec<String> {
+    match done.evidence.get("settings") {
+        Some(Value::List(items)) => items.iter().filter_map(Value::as_text).map(str::to_owned).collect(),
         _ => Vec::new(),
     }
 }

@@ -29,10 +29,11 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
                 .to_owned(),
         );
     }
-    let mebx = input
-        .outcome(step::AMT_SETTINGS, Status::Done)
-        .is_some_and(|it| it.evidence.contains_key("mebx"))
-        || input.history.amt.as_ref().is_some_and(|ours| ours.settings.iter().any(|it| it == "mebx = true"));
+    let asserted = |settings: &[String]| settings.iter().any(|it| it == "mebx = true");
+    let mebx = match input.set_up() {
+        Some(done) => asserted(&super::channels::settings(done)),
+        None => input.history.amt.as_ref().is_some_and(|ours| asserted(&ours.settings)),
+    };
     if ours && mebx {
         let text = "The MEBx password was set to an escrowed one. The firmware gives no way to read it back, so this is \
                     asserted, not proven.";

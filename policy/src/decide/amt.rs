@@ -19,14 +19,10 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
             require_credential(case, draft);
             require_settings(case, draft);
         }
-        Situation::Clean => {
-            set_up(case, &facts, draft);
-            settings(case, draft);
-        }
+        Situation::Clean => set_up(case, &facts, draft),
         Situation::Interrupted(open) => {
             draft.steps.push(undo(case, open.generation));
             set_up(case, &facts, draft);
-            settings(case, draft);
         }
         Situation::Candidates(open) => {
             let text = format!(
@@ -178,16 +174,21 @@ fn set_up(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
             ours.event, ours.control_mode
         ));
     }
+    let mode = mode(case, facts, draft);
+    let settings = settings(case, draft);
+    let besides = match settings.is_empty() {
+        true => String::new(),
+        false => format!(" with {}", settings.words().join(", ")),
+    };
     let reason = case.reason(&format!(
-        "asks to use AMT; it is {} and its provisioning state is {}",
+        "asks to use AMT{besides}; it is {} and its provisioning state is {}",
         facts.verdict, facts.provisioning
     ));
-    let mode = mode(case, facts, draft);
     draft.steps.push(match mode {
         ModeWish::Ccm => Step {
             id: step::AMT_SETUP_CCM.to_owned(),
             channel: Some(Channel::Amt),
-            what: StepKind::AmtSetupCcm,
+            what: StepKind::AmtSetupCcm { settings },
             reason,
             precondition: "AMT is not provisioned, and the sealed credential is on disk".to_owned(),
             reversibility: Reversibility::Undoable,
@@ -195,7 +196,7 @@ fn set_up(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
         wish => Step {
             id: step::AMT_SETUP_ACM.to_owned(),
             channel: Some(Channel::Amt),
-            what: StepKind::AmtSetupAcm { or_ccm: wish == ModeWish::AcmOrCcm },
+            what: StepKind::AmtSetupAcm { or_ccm: wish == ModeWish::AcmOrCcm, settings },
             reason,
             precondition:
                 "AMT is not provisioned, it will accept the certificate, and the sealed credential is on disk"
@@ -237,8 +238,8 @@ fn mode(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) -> ModeWish {
 }
 
 /// What is written after activation, in the run that knows the password.
-fn settings(case: &Case<'_>, draft: &mut Draft) {
-    let Some(wishes) = case.rule.map(crate::Rule::amt) else { return };
+fn settings(case: &Case<'_>, draft: &mut Draft) -> AmtSettings {
+    let Some(wishes) = case.rule.map(crate::Rule::amt) else { return AmtSettings::default() };
     if wishes.control_mode == ModeWish::Ccm {
         let mut refuse_in_ccm = |key: &str, why: &str| {
             let text = format!("client control mode {why}: remove `{key}`, or ask for admin control mode");
@@ -251,23 +252,12 @@ fn settings(case: &Case<'_>, draft: &mut Draft) {
             refuse_in_ccm("amt.mebx", "cannot set the MEBx password");
         }
     }
-    if wishes.settings.kvm == Some(true)
-        && case.detection.text("intel.amt.verdict") == "standard-manageability"
-    {
+    let no_kvm = case.detection.text("intel.amt.verdict") == "standard-manageability";
+    if wishes.settings.kvm == Some(true) && no_kvm {
         let text = "Intel Standard Manageability has no KVM: remove `amt.kvm`, or match these machines with another rule";
         draft.refuse(Exit::Impossible, "no-kvm", Some("amt.kvm"), Some(Channel::Amt), text.to_owned());
     }
-    if wishes.settings.is_empty() {
-        return;
-    }
-    draft.steps.push(Step {
-        id: step::AMT_SETTINGS.to_owned(),
-        channel: Some(Channel::Amt),
-        reason: case.reason(&format!("asks for {}", wishes.settings.words().join(", "))),
-        what: StepKind::AmtSettings { wanted: wishes.settings },
-        precondition: "this run activated AMT and proved its credential".to_owned(),
-        reversibility: Reversibility::WithCredential,
-    });
+    wishes.settings
 }
 
 /// Settings can be written by whoever knows the password, and a later run does not: what was not proven then is drift.

@@ -1,0 +1,430 @@
+//! Activation on AMT below 19, over MEI (reference/amt.md 5.1, 5.3): escrow first, one-shot `Setup` or `AdminSetup`,
+//! read-back, settings.
+//!
+//! Whatever the call answers, the device itself is asked afterwards: it is never sent twice, and no answer of it is
+//! believed alone. Client control mode is taken back over MEI where it or a setting cannot be proven. Admin control mode
+//! could be taken back with its new password only, so once it is proven it stays, and what is missing is reported.
+
+use std::time::Duration;
+
+use oob_policy::{AmtSettings, Exit, OpenChange, Outcome, Status, Step, Value};
+use oob_wsman::classes::ips::HostBasedSetupService;
+use oob_wsman::client::Login;
+use oob_wsman::digest::Realm;
+use oob_wsman::pthi::{
+    ControlMode, GetControlMode, GetLocalSystemAccount, GetProvisioningState, ProvisioningState,
+};
+use serde_json::json;
+
+use super::acm::{self, Armed};
+use super::amt::{Point, Pthi};
+use super::failure::{Failure, WsError, described};
+use super::lme::Lme;
+use super::ours::{ASK_EVERY, SHOWS, look, take_back};
+use super::proof::{ADMIN, Client, cnonce, ha1, prove};
+use super::settings::Applied;
+use super::{Run, outcome, settings, with_evidence};
+use crate::escrow::{self, Plain};
+use crate::probe;
+use crate::secrets::Password;
+use crate::state::{Answer, JournalEntry, Kind, OrgState, fold_open, wall_time};
+
+/// How long a device is watched that may have taken a call whose answer was lost.
+const LATE: Duration = Duration::from_secs(30);
+
+/// What a step asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    Ccm,
+    Acm,
+    /// Client control mode where the certificate is not accepted.
+    AcmOrCcm,
+}
+
+/// The mode that is activated.
+enum Mode {
+    Client,
+    Admin(Armed),
+}
+
+impl Mode {
+    const fn call(&self) -> &'static str {
+        match self {
+            Self::Client => "IPS_HostBasedSetupService.Setup",
+            Self::Admin(_) => "IPS_HostBasedSetupService.AdminSetup",
+        }
+    }
+
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Client => "ccm",
+            Self::Admin(_) => "acm",
+        }
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Client => "client control mode",
+            Self::Admin(_) => "admin control mode",
+        }
+    }
+
+    const fn shown(&self) -> ControlMode {
+        match self {
+            Self::Client => ControlMode::Client,
+            Self::Admin(_) => ControlMode::Admin,
+        }
+    }
+}
+
+pub(super) async fn set_up(run: &mut Run<'_>, step: &Step, wish: Wish, wanted: &AmtSettings) -> Outcome {
+    match activate(run, step, wish, wanted).await {
+        Ok(outcome) => outcome,
+        Err(failure) => {
+            run.progress.end("failed");
+            failure.recorded(run, step)
+        }
+    }
+}
+
+async fn activate(
+    run: &mut Run<'_>,
+    step: &Step,
+    wish: Wish,
+    wanted: &AmtSettings,
+) -> Result<Outcome, Failure> {
+    let machine = run.machine;
+    run.progress.begin("amt: asking for the firmware's local account");
+    let mut pthi = Pthi::connect(machine).await?;
+    require_unprovisioned(&mut pthi).await?;
+    let trust = match wish {
+        Wish::Ccm => None,
+        Wish::Acm | Wish::AcmOrCcm => Some(acm::trust(&mut pthi).await?),
+    };
+    let account = pthi.ask(&GetLocalSystemAccount).await?;
+    run.progress.end("done");
+
+    run.progress.begin("amt: logging in locally");
+    let mut lme = Lme::connect(machine).await?;
+    let login = Login::Password { user: account.user, password: account.password };
+    let mut local = Client::new(&mut lme, login, cnonce);
+    let (realm, service) = require_unused(&mut local).await?;
+    run.progress.end("done");
+
+    let mut instead = None;
+    let mode = match trust {
+        None => Mode::Client,
+        Some(trust) => {
+            run.progress.begin("amt: judging and handing over the provisioning certificate");
+            match acm::arm(run, &mut local, &service, trust).await {
+                Ok(armed) => Mode::Admin(armed),
+                // Nothing was provisioned, and policy names what to do then.
+                Err(refused) if wish == Wish::AcmOrCcm && refused.exit == Exit::Impossible => {
+                    instead = Some(refused.text);
+                    Mode::Client
+                }
+                Err(refused) => return Err(refused),
+            }
+        }
+    };
+    require_allowed(&service, &mode)?;
+    if !matches!(mode, Mode::Client) || instead.is_some() {
+        run.progress.end(if instead.is_some() { "not accepted" } else { "done" });
+    }
+
+    run.progress.begin("amt: escrowing a new admin password");
+    let (password, open) = escrow(run, &realm, &mode)?;
+    run.progress.end("done");
+
+    run.progress.begin(&format!("amt: activating {}", mode.name()));
+    run.journal
+        .append(JournalEntry::Sending { call: mode.call().into() })
+        .map_err(|error| Failure::not_stored(&error))?;
+    let point = Point { kind: "mutating", what: mode.call() };
+    probe::before(&point);
+    let new_admin = ha1(&realm, &password);
+    let said = match &mode {
+        Mode::Client => local.setup(&new_admin).await,
+        Mode::Admin(armed) => local.admin_setup(&new_admin, armed.proof()).await,
+    };
+    probe::after(&point);
+    drop(local);
+    let answer = match &said {
+        Ok(()) => Answer::Accepted,
+        Err(WsError::OutcomeUnknown { .. }) => Answer::Unknown,
+        Err(_) => Answer::Refused,
+    };
+    // Best effort: the journal already says that the call was sent.
+    let noted = run.journal.append(JournalEntry::Sent { call: mode.call().into(), answer });
+    if !became_ours(&mut pthi, run, answer, &mode).await? {
+        // What is not written now, the next run sees on the device.
+        let _ = noted.and_then(|()| run.journal.append(JournalEntry::Undone { generation: open.generation }));
+        let why = said.err().map_or_else(|| "it answered success".into(), |error| described(&error));
+        let hint = if let Mode::Admin(armed) = &mode { armed.hint() } else { String::new() };
+        return Err(Failure::unchanged(
+            "setup-refused",
+            format!("activating {}: {why}; AMT is still unprovisioned, so nothing changed{hint}", mode.name()),
+        ));
+    }
+    run.progress.end("done");
+
+    let mut session = Session { lme, password, realm, open };
+    let proven = match prove(run, &mut session.lme, &session.password, &session.realm).await {
+        Ok(()) => Ok(()),
+        Err(failure) => {
+            run.progress.end("failed");
+            Err(failure)
+        }
+    };
+    match (&mode, proven) {
+        (Mode::Client, proven) => {
+            let applied = match proven {
+                Ok(()) => settings::apply(run, &mut session, &mode_of(&mode), wanted).await,
+                Err(failure) => Err(failure),
+            };
+            let applied = match applied {
+                Ok(applied) => applied,
+                Err(failure) => {
+                    let Session { lme, open, .. } = &mut session;
+                    return Err(take_back(run, &mut pthi, lme, open, failure).await);
+                }
+            };
+            record_proof(run, step, &session.open, &mode, &applied, instead.as_deref())
+        }
+        (Mode::Admin(_), Err(failure)) => Err(Failure::indeterminate(format!(
+            "{}; AMT is in admin control mode, which only its password could take back; escrow holds the candidate",
+            failure.text
+        ))),
+        (Mode::Admin(_), Ok(())) => {
+            // Proven and escrowed, so what comes next can only be missing, not lost.
+            let nothing = Applied::default();
+            let bare = record_proof(run, step, &session.open, &mode, &nothing, None)?;
+            if wanted.is_empty() {
+                return Ok(bare);
+            }
+            match settings::apply(run, &mut session, &mode_of(&mode), wanted).await {
+                Ok(applied) => record_proof(run, step, &session.open, &mode, &applied, None),
+                Err(failure) => Err(Failure::incomplete(&failure)),
+            }
+        }
+    }
+}
+
+/// AMT that this run activated, with what it takes to go on.
+pub(super) struct Session<'m> {
+    pub(super) lme: Lme<'m>,
+    pub(super) password: Password,
+    pub(super) realm: Realm,
+    pub(super) open: OpenChange,
+}
+
+fn mode_of(mode: &Mode) -> ControlMode {
+    mode.shown()
+}
+
+/// Precondition, read again just before anything is changed.
+async fn require_unprovisioned(pthi: &mut Pthi<'_>) -> Result<(), Failure> {
+    let state = pthi.ask(&GetProvisioningState).await?;
+    let mode = pthi.ask(&GetControlMode).await?;
+    if (state, mode) == (ProvisioningState::Pre, ControlMode::None) {
+        return Ok(());
+    }
+    Err(Failure::unchanged(
+        "state-changed",
+        format!(
+            "AMT was unprovisioned when it was detected and is now {state:?}, control mode {mode:?}; run again"
+        ),
+    ))
+}
+
+/// The device's realm, once its own word for it and its login agree, and its setup service, which must be unused.
+async fn require_unused(
+    local: &mut Client<'_, '_>,
+) -> Result<(Realm, HostBasedSetupService), Failure> {
+    let general = local.get_general_settings().await?;
+    let named = general.digest_realm.as_deref().and_then(Realm::new);
+    let Some(realm) = named.filter(|named| local.realm() == Some(named)) else {
+        return Err(Failure::unchanged(
+            "realm-mismatch",
+            "AMT's login realm is not the DigestRealm of its general settings; a password made for one would not work \
+             for the other",
+        ));
+    };
+    let service = local.get_host_based_setup_service().await?;
+    if service.current_control_mode.unwrap_or(0) != 0 {
+        return Err(Failure::unchanged(
+            "state-changed",
+            "AMT's host based setup service says it is set up already; run again",
+        ));
+    }
+    Ok((realm, service))
+}
+
+/// Whether the firmware permits the mode at all.
+fn require_allowed(service: &HostBasedSetupService, mode: &Mode) -> Result<(), Failure> {
+    let (number, cause) = match mode {
+        Mode::Client => (1, "ccm-not-allowed"),
+        Mode::Admin(_) => (2, "acm-not-allowed"),
+    };
+    if service.allowed_control_modes.contains(&number) {
+        return Ok(());
+    }
+    Err(Failure::impossible(
+        cause,
+        format!(
+            "AMT allows control modes {:?} only, not {} ({number}); the firmware setup may permit it",
+            service.allowed_control_modes,
+            mode.name()
+        ),
+    ))
+}
+
+/// Makes the password and sees it sealed and durable. No device has heard of it before this returns.
+fn escrow(run: &mut Run<'_>, realm: &Realm, mode: &Mode) -> Result<(Password, OpenChange), Failure> {
+    let refuse = |cause, text: String| Failure {
+        exit: oob_policy::Exit::EscrowNotDurable,
+        cause,
+        text: format!("{text}; the device was not touched"),
+    };
+    let not_stored = |error| Failure::not_stored(&error);
+    // The device was just seen unprovisioned, so what an earlier run sent did not stay.
+    if let Some(earlier) = fold_open(run.journal.entries()) {
+        run.journal.append(JournalEntry::Undone { generation: earlier.generation }).map_err(not_stored)?;
+    }
+    let generation = run.history.amt_generation + 1;
+    let password = Password::generate_for_amt()
+        .map_err(|error| refuse("no-random-bytes", format!("making a password: {error}")))?;
+    let ids = run.chain.run().clone();
+    let recipients: Vec<String> =
+        run.policy.recipients.iter().map(|recipient| recipient.key.clone()).collect();
+    let plain = Plain {
+        device_id: &ids.device_id,
+        aliases: &run.aliases,
+        channel: "amt",
+        generation,
+        run_id: &ids.run_id,
+        created: &wall_time(),
+        username: ADMIN,
+        password: &password,
+        endpoint: "16992/http-digest",
+        policy_sha256: &run.policy.sha256,
+        notes: match mode {
+            Mode::Client => "log in as admin with HTTP digest; client control mode can be undone over MEI without it",
+            Mode::Admin(_) => "log in as admin with HTTP digest; admin control mode can be undone with it, or at the keyboard only",
+        },
+    };
+    let sealed = escrow::seal(&plain, &recipients)
+        .map_err(|error| refuse("escrow-not-sealed", format!("sealing the password: {error}")))?;
+    run.store.put_escrow(&ids.device_id, &sealed).map_err(not_stored)?;
+    let file = sealed.name.to_string();
+    let labels: Vec<String> = run.policy.recipients.iter().map(oob_policy::Recipient::label).collect();
+    let body = json!({
+        "channel": "amt", "generation": generation, "realm": realm.as_str(),
+        "escrow": file, "sha256": sealed.sha256, "recipients": labels,
+    });
+    run.chain.record(run.store, Kind::Escrowed, body).map_err(not_stored)?;
+    let realm = realm.as_str().to_owned();
+    run.journal
+        .append(JournalEntry::Begin {
+            run_id: ids.run_id,
+            generation,
+            realm: realm.clone(),
+            escrow: file.clone(),
+        })
+        .map_err(not_stored)?;
+    Ok((password, OpenChange { generation, realm, escrow: file, call_sent: true }))
+}
+
+/// Whether the device is in that control mode by our call. Asked until it shows the change, or long enough to be sure
+/// that a call whose answer was lost did not arrive.
+async fn became_ours<'a>(
+    pthi: &mut Pthi<'a>,
+    run: &Run<'a>,
+    answer: Answer,
+    mode: &Mode,
+) -> Result<bool, Failure> {
+    let call = mode.call();
+    let until = run.machine.until(if answer == Answer::Accepted { SHOWS } else { LATE });
+    loop {
+        let seen = look(pthi, run).await;
+        match (&seen, answer) {
+            (Ok((seen, ProvisioningState::Post)), Answer::Accepted | Answer::Unknown) if *seen == mode.shown() => {
+                return Ok(true);
+            }
+            // Our call was refused, so this is not our doing, and not ours to undo.
+            (Ok((mode @ (ControlMode::Client | ControlMode::Admin), _)), Answer::Refused) => {
+                return Err(Failure::others(format!(
+                    "AMT refused {call} and is now in control mode {mode:?}: others set it up meanwhile; it was not \
+                     touched"
+                )));
+            }
+            (Ok((ControlMode::None, ProvisioningState::Pre)), Answer::Refused) => return Ok(false),
+            (Ok((ControlMode::None, ProvisioningState::Pre)), _) if until.is_over() => return Ok(false),
+            (Ok((mode, state)), _) if until.is_over() => {
+                return Err(Failure::indeterminate(format!(
+                    "AMT shows control mode {mode:?} in provisioning state {state:?} after {call}; escrow holds the \
+                     candidate password, and a next run goes on from here"
+                )));
+            }
+            (Err(trouble), _) if until.is_over() => {
+                return Err(Failure::indeterminate(format!(
+                    "AMT cannot be asked what became of {call} ({trouble}); escrow holds the candidate password, and a \
+                     next run goes on from here"
+                )));
+            }
+            _ => run.machine.pause(ASK_EVERY).await,
+        }
+    }
+}
+
+/// The proof as an event; the journal is closed with it. Called again where settings came after an earlier proof.
+fn record_proof(
+    run: &mut Run<'_>,
+    step: &Step,
+    open: &OpenChange,
+    mode: &Mode,
+    applied: &Applied,
+    instead: Option<&str>,
+) -> Result<Outcome, Failure> {
+    let body = json!({
+        "channel": "amt", "generation": open.generation, "realm": open.realm, "control_mode": mode.word(),
+        "escrow": open.escrow, "settings": applied.settings, "mebx_escrow": applied.mebx_escrow,
+        "proof": ["pthi control mode and provisioning state", "login over a new channel with a fresh nonce",
+                  "a wrong password was refused", "settings read over a login of their own"],
+    });
+    let late = |error| Failure::not_recorded("AMT is set up and proven", &error);
+    let event = run.chain.record(run.store, Kind::Verified, body).map_err(late)?;
+    if fold_open(run.journal.entries()).is_some() {
+        run.journal.append(JournalEntry::Closed { generation: open.generation }).map_err(late)?;
+    }
+    let mut text = format!("AMT is in {}; a fresh login works, a wrong password is refused", mode.name());
+    if !applied.settings.is_empty() {
+        text += &format!("; read back: {}", applied.settings.join(", "));
+    }
+    if let Some(why) = instead {
+        text += &format!(". Admin control mode was not possible: {why}");
+    }
+    let done = Outcome { changed: true, ..outcome(step, Status::Done, text) };
+    let mut done = with_evidence(
+        done,
+        [
+            ("proof", "read-back".into()),
+            ("control_mode", mode.word().into()),
+            ("realm", open.realm.as_str().into()),
+            ("generation", u64::from(open.generation).into()),
+            ("escrow", open.escrow.as_str().into()),
+            ("event", event.into()),
+        ],
+    );
+    let mut add = |name: &str, value: Value| done.evidence.insert(name.to_owned(), value);
+    if !applied.settings.is_empty() {
+        add("settings", applied.settings.clone().into());
+    }
+    if let Some(file) = &applied.mebx_escrow {
+        add("mebx_escrow", file.as_str().into());
+    }
+    if let Some(why) = instead {
+        add("instead_of_acm", why.into());
+    }
+    Ok(done)
+}
