@@ -1,0 +1,47 @@
+//! Public keys as AMT tells them, pins, and what the provisioning key signs. Frozen values made with openssl.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on panics
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use oob_wsman::x509::{certificate_pin, public_key_from_pkcs1, signature_input, spki_of, spki_pin};
+
+fn leaf() -> Vec<u8> {
+    let pem = include_str!("certificates/sha256-leaf.pem");
+    BASE64.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn pins_are_what_openssl_says() {
+    assert_eq!(
+        hex(&certificate_pin(&leaf())),
+        "9eceeff592747ce79fe03a19a30bfb5548851cf51e30da635a63da3935899984"
+    );
+    assert_eq!(
+        hex(&spki_pin(&leaf()).unwrap()),
+        "2a1ba861c471b20eb7dbcae62f4de6b3a85d3b48919275658b6a7d4ed2d994a1"
+    );
+    assert_eq!(spki_pin(b"no certificate"), None);
+}
+
+#[test]
+fn a_pkcs1_key_becomes_the_spki_of_the_same_key() {
+    // `openssl rsa -RSAPublicKey_out` of the leaf's key.
+    let key = "MIIBCgKCAQEAnRRYXUD8WVff0syb+p6jxeLWZB1OvDFHgWhRBwXqcePpP1Tv+Z23TFimGI/xDg6ABV5gd7Be5WQDYg6lWMpNRYBzCFI0QVZ9OzqJZV1EsZ6QQQS3vI9SwNsCODBWtz6LeWFBbaRk4hknET76c6p/w3A0khJz6gB4Bny7f6Swb3mKvUabmPQoTGGgGeeh8gEoGVsYLEeReURDhOQlRZ6jgbQfdNO+bgXCEJAsNbt3SuvhUlD/XW+pO4axSPqax7qNF1brClqpxjNp5QXA+FOa3T3sjWmWEYqF5500fQWYnA32wZguROOFfjNe31HvkVMfEcuf+wiYxvXr36joyhofqQIDAQAB";
+    assert_eq!(public_key_from_pkcs1(key), spki_of(&leaf()));
+    assert_eq!(public_key_from_pkcs1(&format!(" {key}\n")), spki_of(&leaf()));
+    for bad in ["", "AAAA", "not base64!", &key[..key.len() - 4]] {
+        assert_eq!(public_key_from_pkcs1(bad), None, "{bad}");
+    }
+    let trailing = BASE64.encode([BASE64.decode(key).unwrap(), vec![0]].concat());
+    assert_eq!(public_key_from_pkcs1(&trailing), None);
+}
+
+#[test]
+fn the_devices_nonce_comes_first() {
+    let input = signature_input(&[1; 20], &[2; 20]);
+    assert_eq!((input[..20].to_vec(), input[20..].to_vec()), (vec![1; 20], vec![2; 20]));
+}
