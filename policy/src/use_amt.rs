@@ -105,6 +105,12 @@ impl AmtSettings {
         *self == Self::default()
     }
 
+    /// What of it can be set in client control mode: consent is always asked there, and MEBx is out of reach.
+    #[must_use]
+    pub fn in_client_mode(&self) -> Self {
+        Self { consent: None, mebx: false, ..self.clone() }
+    }
+
     /// Each wish as `name = value`, in a fixed order: how a proof and a later policy are compared.
     pub fn words(&self) -> Vec<String> {
         let flag = |name: &str, set: bool| set.then(|| format!("{name} = true"));

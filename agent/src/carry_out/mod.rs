@@ -12,6 +12,7 @@ use crate::state::{Chain, DirStore, Journal};
 
 mod acm;
 pub mod amt;
+mod credential;
 mod failure;
 mod lme;
 mod ours;

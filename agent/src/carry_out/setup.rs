@@ -18,16 +18,16 @@ use serde_json::json;
 
 use super::acm::{self, Armed};
 use super::amt::{Point, Pthi};
+use super::credential::Credential;
 use super::failure::{Failure, WsError, described};
 use super::lme::Lme;
 use super::ours::{ASK_EVERY, SHOWS, look, take_back};
 use super::proof::{ADMIN, Client, cnonce, ha1, prove};
 use super::settings::Applied;
 use super::{Run, outcome, settings, with_evidence};
-use crate::escrow::{self, Plain};
 use crate::probe;
 use crate::secrets::Password;
-use crate::state::{Answer, JournalEntry, Kind, OrgState, fold_open, wall_time};
+use crate::state::{Answer, JournalEntry, Kind, fold_open};
 
 /// How long a device is watched that may have taken a call whose answer was lost.
 const LATE: Duration = Duration::from_secs(30);
@@ -163,7 +163,10 @@ async fn activate(
         let hint = if let Mode::Admin(armed) = &mode { armed.hint() } else { String::new() };
         return Err(Failure::unchanged(
             "setup-refused",
-            format!("activating {}: {why}; AMT is still unprovisioned, so nothing changed{hint}", mode.name()),
+            format!(
+                "activating {}: {why}; AMT is still unprovisioned, so nothing changed{hint}",
+                mode.name()
+            ),
         ));
     }
     run.progress.end("done");
@@ -179,7 +182,7 @@ async fn activate(
     match (&mode, proven) {
         (Mode::Client, proven) => {
             let applied = match proven {
-                Ok(()) => settings::apply(run, &mut session, &mode_of(&mode), wanted).await,
+                Ok(()) => settings::apply(run, &mut session, mode.shown(), wanted).await,
                 Err(failure) => Err(failure),
             };
             let applied = match applied {
@@ -202,7 +205,7 @@ async fn activate(
             if wanted.is_empty() {
                 return Ok(bare);
             }
-            match settings::apply(run, &mut session, &mode_of(&mode), wanted).await {
+            match settings::apply(run, &mut session, mode.shown(), wanted).await {
                 Ok(applied) => record_proof(run, step, &session.open, &mode, &applied, None),
                 Err(failure) => Err(Failure::incomplete(&failure)),
             }
@@ -216,10 +219,6 @@ pub(super) struct Session<'m> {
     pub(super) password: Password,
     pub(super) realm: Realm,
     pub(super) open: OpenChange,
-}
-
-fn mode_of(mode: &Mode) -> ControlMode {
-    mode.shown()
 }
 
 /// Precondition, read again just before anything is changed.
@@ -238,9 +237,7 @@ async fn require_unprovisioned(pthi: &mut Pthi<'_>) -> Result<(), Failure> {
 }
 
 /// The device's realm, once its own word for it and its login agree, and its setup service, which must be unused.
-async fn require_unused(
-    local: &mut Client<'_, '_>,
-) -> Result<(Realm, HostBasedSetupService), Failure> {
+async fn require_unused(local: &mut Client<'_, '_>) -> Result<(Realm, HostBasedSetupService), Failure> {
     let general = local.get_general_settings().await?;
     let named = general.digest_realm.as_deref().and_then(Realm::new);
     let Some(realm) = named.filter(|named| local.realm() == Some(named)) else {
@@ -281,56 +278,27 @@ fn require_allowed(service: &HostBasedSetupService, mode: &Mode) -> Result<(), F
 
 /// Makes the password and sees it sealed and durable. No device has heard of it before this returns.
 fn escrow(run: &mut Run<'_>, realm: &Realm, mode: &Mode) -> Result<(Password, OpenChange), Failure> {
-    let refuse = |cause, text: String| Failure {
-        exit: oob_policy::Exit::EscrowNotDurable,
-        cause,
-        text: format!("{text}; the device was not touched"),
-    };
     let not_stored = |error| Failure::not_stored(&error);
     // The device was just seen unprovisioned, so what an earlier run sent did not stay.
     if let Some(earlier) = fold_open(run.journal.entries()) {
         run.journal.append(JournalEntry::Undone { generation: earlier.generation }).map_err(not_stored)?;
     }
     let generation = run.history.amt_generation + 1;
-    let password = Password::generate_for_amt()
-        .map_err(|error| refuse("no-random-bytes", format!("making a password: {error}")))?;
-    let ids = run.chain.run().clone();
-    let recipients: Vec<String> =
-        run.policy.recipients.iter().map(|recipient| recipient.key.clone()).collect();
-    let plain = Plain {
-        device_id: &ids.device_id,
-        aliases: &run.aliases,
-        channel: "amt",
-        generation,
-        run_id: &ids.run_id,
-        created: &wall_time(),
-        username: ADMIN,
-        password: &password,
-        endpoint: "16992/http-digest",
-        policy_sha256: &run.policy.sha256,
-        notes: match mode {
-            Mode::Client => "log in as admin with HTTP digest; client control mode can be undone over MEI without it",
-            Mode::Admin(_) => "log in as admin with HTTP digest; admin control mode can be undone with it, or at the keyboard only",
-        },
+    let notes = match mode {
+        Mode::Client => {
+            "log in as admin with HTTP digest; client control mode can be undone over MEI without it"
+        }
+        Mode::Admin(_) => {
+            "log in as admin with HTTP digest; admin control mode can be undone with it, or at the keyboard only"
+        }
     };
-    let sealed = escrow::seal(&plain, &recipients)
-        .map_err(|error| refuse("escrow-not-sealed", format!("sealing the password: {error}")))?;
-    run.store.put_escrow(&ids.device_id, &sealed).map_err(not_stored)?;
-    let file = sealed.name.to_string();
-    let labels: Vec<String> = run.policy.recipients.iter().map(oob_policy::Recipient::label).collect();
-    let body = json!({
-        "channel": "amt", "generation": generation, "realm": realm.as_str(),
-        "escrow": file, "sha256": sealed.sha256, "recipients": labels,
-    });
-    run.chain.record(run.store, Kind::Escrowed, body).map_err(not_stored)?;
+    let credential =
+        Credential { channel: "amt", generation, username: ADMIN, endpoint: "16992/http-digest", notes };
+    let (password, file) = credential.escrow(run, json!({ "realm": realm.as_str() }))?;
+    let run_id = run.chain.run().run_id.clone();
     let realm = realm.as_str().to_owned();
     run.journal
-        .append(JournalEntry::Begin {
-            run_id: ids.run_id,
-            generation,
-            realm: realm.clone(),
-            escrow: file.clone(),
-        })
+        .append(JournalEntry::Begin { run_id, generation, realm: realm.clone(), escrow: file.clone() })
         .map_err(not_stored)?;
     Ok((password, OpenChange { generation, realm, escrow: file, call_sent: true }))
 }
@@ -348,7 +316,9 @@ async fn became_ours<'a>(
     loop {
         let seen = look(pthi, run).await;
         match (&seen, answer) {
-            (Ok((seen, ProvisioningState::Post)), Answer::Accepted | Answer::Unknown) if *seen == mode.shown() => {
+            (Ok((seen, ProvisioningState::Post)), Answer::Accepted | Answer::Unknown)
+                if *seen == mode.shown() =>
+            {
                 return Ok(true);
             }
             // Our call was refused, so this is not our doing, and not ours to undo.

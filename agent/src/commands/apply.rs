@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use oob_policy::{
-    Assessment, Context, Detection, Exit, Format, History, Outcome, Plan, Policy, PolicyTrust, Report,
-    RootKind, StepKind, assess, decide, refusal_outcomes,
+    Assessment, Context, Detection, Exit, Format, History, ModeWish, Outcome, Plan, Policy, PolicyTrust,
+    Report, RootKind, Selection, StepKind, assess, decide, refusal_outcomes, select,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ use super::detect::{look, open_machine};
 use super::policy::read_policy;
 use super::{Stop, print, print_json};
 use crate::carry_out::{Run, carry_out};
+use crate::certificate::Certified;
 use crate::cli::Apply;
 use crate::error::chain_of;
 use crate::firmware::Image;

@@ -1,8 +1,8 @@
 //! The words in which people are told, the same in the terminal and on the page. Foreign text is escaped here.
 
 use oob_policy::{
-    Channel, ChannelState, Confidence, Exit, Fact, Method, Proof, Report, Reversibility, RootKind, Severity,
-    Status, StepKind, UNKNOWN, Value,
+    AmtSettings, Channel, ChannelState, Confidence, Exit, Fact, Method, Proof, Report, Reversibility,
+    RootKind, Severity, Status, StepKind, UNKNOWN, Value,
 };
 
 /// The color family of a result.
@@ -185,10 +185,9 @@ pub(super) fn step(kind: &StepKind) -> String {
         StepKind::AmtUndo { generation } => {
             format!("Take back our own unfinished AMT setup (generation {generation})")
         }
-        StepKind::AmtSetupCcm { settings } => format!(
-            "Escrow a new password, set AMT up in client control mode, prove it{}",
-            written(settings)
-        ),
+        StepKind::AmtSetupCcm { settings } => {
+            format!("Escrow a new password, set AMT up in client control mode, prove it{}", written(settings))
+        }
         StepKind::AmtSetupAcm { or_ccm, settings } => format!(
             "Escrow a new password, set AMT up in admin control mode{}, prove it{}",
             if *or_ccm { " (or client control mode where the certificate is not accepted)" } else { "" },

@@ -252,6 +252,10 @@ fn settings(case: &Case<'_>, draft: &mut Draft) -> AmtSettings {
             refuse_in_ccm("amt.mebx", "cannot set the MEBx password");
         }
     }
+    if wishes.settings.hostname && case.detection.known("host.name").is_none() {
+        let text = format!("policy asks to give AMT this machine's name, and {}", because(case, "host.name"));
+        draft.refuse(Exit::Impossible, "hostname-unknown", None, Some(Channel::Amt), text);
+    }
     let no_kvm = case.detection.text("intel.amt.verdict") == "standard-manageability";
     if wishes.settings.kvm == Some(true) && no_kvm {
         let text = "Intel Standard Manageability has no KVM: remove `amt.kvm`, or match these machines with another rule";
@@ -277,10 +281,10 @@ fn require_settings(case: &Case<'_>, draft: &mut Draft) {
     }
 }
 
-/// Client control mode asks for consent always, so that wish needs no proof there.
+/// The wishes that the proof does not hold, of those that its mode can fulfill.
 fn lacking(wanted: &AmtSettings, ours: &crate::AmtOurs) -> Vec<String> {
-    let given = |word: &String| word == "consent = all" && ours.control_mode == "ccm";
-    wanted.words().into_iter().filter(|word| !ours.settings.contains(word) && !given(word)).collect()
+    let wanted = if ours.control_mode == "ccm" { wanted.in_client_mode() } else { wanted.clone() };
+    wanted.words().into_iter().filter(|word| !ours.settings.contains(word)).collect()
 }
 
 fn undo(case: &Case<'_>, generation: u32) -> Step {

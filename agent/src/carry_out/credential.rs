@@ -1,0 +1,67 @@
+//! A new password on its way into the escrow. Nothing leaves here before it is sealed to all recipients, on disk, and
+//! recorded.
+
+use serde_json::{Value, json};
+
+use super::Run;
+use super::failure::Failure;
+use crate::escrow::{self, Plain};
+use crate::secrets::Password;
+use crate::state::{Kind, OrgState, wall_time};
+
+/// What a password is for.
+pub(super) struct Credential<'a> {
+    /// `amt`, `amt-mebx`.
+    pub(super) channel: &'a str,
+    pub(super) generation: u32,
+    pub(super) username: &'a str,
+    /// Where it is used, such as `16992/http-digest`.
+    pub(super) endpoint: &'a str,
+    /// How to use and revoke it, for whoever opens the file.
+    pub(super) notes: &'a str,
+}
+
+impl Credential<'_> {
+    /// Makes the password and sees it sealed and durable. No device has heard of it before this returns. `more` goes
+    /// into the event besides. Gives the password and the name of the escrow file.
+    pub(super) fn escrow(&self, run: &mut Run<'_>, more: Value) -> Result<(Password, String), Failure> {
+        let refuse = |cause, text: String| Failure {
+            exit: oob_policy::Exit::EscrowNotDurable,
+            cause,
+            text: format!("{text}; the device was not touched"),
+        };
+        let not_stored = |error| Failure::not_stored(&error);
+        let password = Password::generate_for_amt()
+            .map_err(|error| refuse("no-random-bytes", format!("making a password: {error}")))?;
+        let ids = run.chain.run().clone();
+        let recipients: Vec<String> =
+            run.policy.recipients.iter().map(|recipient| recipient.key.clone()).collect();
+        let plain = Plain {
+            device_id: &ids.device_id,
+            aliases: &run.aliases,
+            channel: self.channel,
+            generation: self.generation,
+            run_id: &ids.run_id,
+            created: &wall_time(),
+            username: self.username,
+            password: &password,
+            endpoint: self.endpoint,
+            policy_sha256: &run.policy.sha256,
+            notes: self.notes,
+        };
+        let sealed = escrow::seal(&plain, &recipients)
+            .map_err(|error| refuse("escrow-not-sealed", format!("sealing the password: {error}")))?;
+        run.store.put_escrow(&ids.device_id, &sealed).map_err(not_stored)?;
+        let file = sealed.name.to_string();
+        let labels: Vec<String> = run.policy.recipients.iter().map(oob_policy::Recipient::label).collect();
+        let mut body = json!({
+            "channel": self.channel, "generation": self.generation, "escrow": file, "sha256": sealed.sha256,
+            "recipients": labels,
+        });
+        if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+            body.extend(more);
+        }
+        run.chain.record(run.store, Kind::Escrowed, body).map_err(not_stored)?;
+        Ok((password, file))
+    }
+}

@@ -1,0 +1,246 @@
+//! Settings of the AMT that this run activated (reference/amt.md 5.8, 5.10, 5.11): read, changed, put back whole; then
+//! read over a login of its own. What the device made of a write is believed from that reading alone.
+
+use oob_policy::{AmtSettings, Consent};
+use oob_wsman::Secret;
+use oob_wsman::classes::Editable;
+use oob_wsman::classes::amt::{GeneralSettings, set_mebx_password};
+use oob_wsman::classes::clock::{get_low_accuracy_time_synch, set_high_accuracy_time_synch};
+use oob_wsman::classes::redirection::{
+    KvmRedirectionSap, OptInService, Redirection, RedirectionService, request_kvm, request_redirection,
+};
+use oob_wsman::client::Login;
+use oob_wsman::pthi::ControlMode;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::Run;
+use super::amt::Point;
+use super::credential::Credential;
+use super::failure::{Failure, WsError, described};
+use super::lme::Lme;
+use super::proof::{Client, cnonce, ha1};
+use super::setup::Session;
+use crate::probe;
+
+/// How far AMT's clock may be off after it was set (reference/amt.md 5.8), in seconds.
+const CLOCK: u32 = 10;
+
+/// What was written and read back.
+#[derive(Default)]
+pub(super) struct Applied {
+    /// As [`AmtSettings::words`] has them.
+    pub(super) settings: Vec<String>,
+    /// Escrow file of the MEBx password, which cannot be read back.
+    pub(super) mebx_escrow: Option<String>,
+}
+
+/// Writes what is wanted, and reads it back.
+pub(super) async fn apply(
+    run: &mut Run<'_>,
+    session: &mut Session<'_>,
+    mode: ControlMode,
+    wanted: &AmtSettings,
+) -> Result<Applied, Failure> {
+    let wanted = match mode {
+        ControlMode::Admin => wanted.clone(),
+        _ => wanted.in_client_mode(),
+    };
+    if wanted.is_empty() {
+        return Ok(Applied::default());
+    }
+    run.progress.begin("amt: writing settings and reading them back");
+    let mebx = match wanted.mebx {
+        true => Some(mebx_password(run, session)?),
+        false => None,
+    };
+    let name = run.detection.known("host.name").map(str::to_owned);
+    let mut writer = log_in(session).await;
+    write(&mut writer, &wanted, name.as_deref()).await?;
+    if let Some((password, _)) = &mebx {
+        let point = Point { kind: "mutating", what: "AMT_SetupAndConfigurationService.SetMEBxPassword" };
+        probe::before(&point);
+        let said = writer.invoke(&set_mebx_password(password)).await;
+        probe::after(&point);
+        said.map_err(|error| refused("mebx", &error))?;
+    }
+    drop(writer);
+    let mut reader = log_in(session).await;
+    check(&mut reader, &wanted, name.as_deref()).await?;
+    run.progress.end("done");
+    Ok(Applied { settings: wanted.words(), mebx_escrow: mebx.map(|(_, file)| file) })
+}
+
+/// A login of its own: over a new channel, with a fresh nonce.
+async fn log_in<'l, 'm>(session: &'l mut Session<'m>) -> Client<'l, 'm> {
+    session.lme.start_over().await;
+    let lme: &'l mut Lme<'m> = &mut session.lme;
+    let login = Login::Ha1(ha1(&session.realm, &session.password));
+    Client::new(lme, login, cnonce).expect_realm(session.realm.clone())
+}
+
+async fn write(admin: &mut Client<'_, '_>, wanted: &AmtSettings, name: Option<&str>) -> Result<(), Failure> {
+    if wanted.clock {
+        let ta0 =
+            admin.invoke(&get_low_accuracy_time_synch()).await.map_err(|error| refused("clock", &error))?;
+        let now = seconds()?;
+        let set = set_high_accuracy_time_synch(ta0, now, now);
+        mutating("clock", admin.invoke(&set)).await?;
+    }
+    if let (true, Some(name)) = (wanted.hostname, name) {
+        let mut general = edit::<GeneralSettings>(admin, "hostname").await?;
+        if general.set("HostName", name) {
+            mutating("hostname", admin.put(&general)).await?;
+        }
+    }
+    if wanted.sol.is_some() || wanted.ider.is_some() {
+        let mut service = edit::<RedirectionService>(admin, "redirection").await?;
+        let state = redirection(wanted, service.enabled_state);
+        let listens = state != Redirection::None;
+        if service.enabled_state != Some(state.state()) {
+            mutating("redirection", admin.invoke(&request_redirection(state))).await?;
+        }
+        service.set_number("EnabledState", state.state());
+        if service.listener_enabled != Some(listens) {
+            service.set_bool("ListenerEnabled", listens);
+            mutating("redirection", admin.put(&service)).await?;
+        }
+    }
+    if let Some(on) = wanted.kvm {
+        mutating("kvm", admin.invoke(&request_kvm(on))).await?;
+    }
+    if let Some(consent) = wanted.consent {
+        let mut service = edit::<OptInService>(admin, "consent").await?;
+        if service.set_number("OptInRequired", required(consent)) {
+            if service.can_modify_opt_in_policy != Some(1) {
+                return Err(Failure::impossible(
+                    "consent-fixed",
+                    "AMT does not let its consent policy be changed (CanModifyOptInPolicy)",
+                ));
+            }
+            mutating("consent", admin.put(&service)).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn check(admin: &mut Client<'_, '_>, wanted: &AmtSettings, name: Option<&str>) -> Result<(), Failure> {
+    let differs = |what: &str, wanted: &str, seen: String| {
+        Err(Failure::unchanged(
+            "setting-not-kept",
+            format!("AMT accepted `{what} = {wanted}`, and reads {} afterwards", oob_policy::shown(&seen)),
+        ))
+    };
+    if wanted.clock {
+        let seen =
+            admin.invoke(&get_low_accuracy_time_synch()).await.map_err(|error| refused("clock", &error))?;
+        if seconds()?.abs_diff(seen) > CLOCK {
+            return differs("clock", "true", format!("{seen}"));
+        }
+    }
+    if let (true, Some(name)) = (wanted.hostname, name) {
+        let general = admin.get::<GeneralSettings>().await.map_err(|error| refused("hostname", &error))?;
+        if general.host_name.as_deref() != Some(name) {
+            return differs("hostname", name, format!("{:?}", general.host_name));
+        }
+    }
+    if wanted.sol.is_some() || wanted.ider.is_some() {
+        let service =
+            admin.get::<RedirectionService>().await.map_err(|error| refused("redirection", &error))?;
+        let state = redirection(wanted, service.enabled_state);
+        if service.enabled_state != Some(state.state()) {
+            return differs("sol/ider", &state.state().to_string(), format!("{:?}", service.enabled_state));
+        }
+        if service.listener_enabled != Some(state != Redirection::None) {
+            return differs("sol/ider", "listening", format!("{:?}", service.listener_enabled));
+        }
+    }
+    if let Some(on) = wanted.kvm {
+        let seen = admin.get::<KvmRedirectionSap>().await.map_err(|error| refused("kvm", &error))?;
+        if seen.is_enabled() != on {
+            return differs("kvm", &on.to_string(), format!("{:?}", seen.enabled_state));
+        }
+    }
+    if let Some(consent) = wanted.consent {
+        let service = admin.get::<OptInService>().await.map_err(|error| refused("consent", &error))?;
+        if service.opt_in_required != Some(required(consent)) {
+            return differs("consent", consent.word(), format!("{:?}", service.opt_in_required));
+        }
+    }
+    Ok(())
+}
+
+async fn edit<C: oob_wsman::classes::Class>(
+    admin: &mut Client<'_, '_>,
+    what: &'static str,
+) -> Result<Editable<C>, Failure> {
+    admin.get_to_edit::<C>(&[]).await.map_err(|error| refused(what, &error))
+}
+
+/// A call that changes the device, as a point where a run may die.
+async fn mutating<T>(
+    what: &'static str,
+    call: impl Future<Output = Result<T, WsError>>,
+) -> Result<T, Failure> {
+    let point = Point { kind: "mutating", what };
+    probe::before(&point);
+    let said = call.await;
+    probe::after(&point);
+    said.map_err(|error| refused(what, &error))
+}
+
+fn refused(what: &str, error: &WsError) -> Failure {
+    if error.is_absent() {
+        return Failure::impossible(
+            "setting-absent",
+            format!("this AMT has no {what} setting: {}", described(error)),
+        );
+    }
+    Failure::unchanged("setting-refused", format!("writing AMT's {what} setting: {}", described(error)))
+}
+
+/// The state that the wishes make of the one that is there.
+fn redirection(wanted: &AmtSettings, present: Option<u32>) -> Redirection {
+    let now = |state: Redirection| {
+        present == Some(state.state()) || present == Some(Redirection::SolAndIder.state())
+    };
+    let sol = wanted.sol.unwrap_or(now(Redirection::Sol));
+    let ider = wanted.ider.unwrap_or(now(Redirection::Ider));
+    match (sol, ider) {
+        (false, false) => Redirection::None,
+        (true, false) => Redirection::Sol,
+        (false, true) => Redirection::Ider,
+        (true, true) => Redirection::SolAndIder,
+    }
+}
+
+/// `OptInRequired` of IPS_OptInService.
+fn required(consent: Consent) -> u32 {
+    match consent {
+        Consent::None => 0,
+        Consent::Kvm => 1,
+        Consent::All => u32::MAX,
+    }
+}
+
+fn seconds() -> Result<u32, Failure> {
+    u32::try_from(OffsetDateTime::now_utc().unix_timestamp()).map_err(|_| {
+        Failure::unchanged(
+            "clock-impossible",
+            "this machine's clock shows a year that AMT cannot have; set it",
+        )
+    })
+}
+
+/// A password for MEBx, escrowed before the device hears of it. It cannot be read back.
+fn mebx_password(run: &mut Run<'_>, session: &Session<'_>) -> Result<(Secret, String), Failure> {
+    let credential = Credential {
+        channel: "amt-mebx",
+        generation: session.open.generation,
+        username: "",
+        endpoint: "MEBx, at the keyboard",
+        notes: "the password of the firmware's own setup menu (MEBx); AMT took it, and gives no way to read it back",
+    };
+    let (password, file) = credential.escrow(run, json!({}))?;
+    Ok((Secret::new(password.expose().to_owned()), file))
+}
