@@ -1,6 +1,9 @@
 //! The state of the AMT firmware and its transitions. Everything that changes the device is a method here, and each
 //! leaves the state alone when it refuses.
 
+mod admin;
+mod admin_settings;
+
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -8,9 +11,13 @@ use md5::{Digest, Md5};
 use serde::Serialize;
 use sha2::Sha256;
 
+pub use admin::{Proof, Surroundings};
+
+use crate::chain::{Chain, Root, default_roots};
 use crate::chance::{hex, random};
-use crate::device::scaled;
+use crate::device::{Settings, scaled};
 use crate::digest::{Account, Logins};
+use crate::features::{Clock, Features};
 use crate::profile::Facts;
 
 /// Values of PTHI 0x11 and of `ProvisioningState` (`reference/amt.md` 2.2).
@@ -43,12 +50,26 @@ pub mod status {
     pub const WRONG_STATE: u32 = 3;
     /// `INVALID_MESSAGE_LENGTH`.
     pub const LENGTH: u32 = 4;
+    /// `NOT_PERMITTED`: not in this mode.
+    pub const NOT_PERMITTED: u32 = 16;
+    /// `MAX_LIMIT_REACHED`.
+    pub const LIMIT: u32 = 23;
     /// `INVALID_PARAMETER`.
     pub const PARAMETER: u32 = 36;
     /// `INVALID_COMMAND`.
     pub const COMMAND: u32 = 2051;
     /// `INVALID_HANDLE`.
     pub const HANDLE: u32 = 2053;
+    /// `INVALID_PASSWORD`: against the rules for passwords.
+    pub const PASSWORD: u32 = 2054;
+    /// `DUPLICATE`.
+    pub const DUPLICATE: u32 = 2058;
+    /// `MISSING_KEYS`.
+    pub const MISSING_KEYS: u32 = 2060;
+    /// `INVALID_CERT`.
+    pub const CERTIFICATE: u32 = 2063;
+    /// `CERT_KEY_NOT_MATCH`.
+    pub const KEY_MISMATCH: u32 = 2064;
     /// `IPS_HostBasedSetupService.Setup`: invalid state.
     pub const SETUP_STATE: u32 = 2;
     /// `IPS_HostBasedSetupService.Setup`: invalid parameter.
@@ -95,12 +116,21 @@ pub struct Amt {
     pub logins: Logins,
     /// Enumerations that were opened and not pulled, as (context, class).
     pub enumerations: Vec<(String, String)>,
+    /// The settings.
+    pub features: Features,
+    /// The clock, which runs on through every unprovisioning.
+    pub clock: Clock,
+    facts: Facts,
+    mebx_sha256: Option<String>,
+    surroundings: Surroundings,
+    roots: Vec<Root>,
+    chain: Chain,
+    nonce: Option<[u8; 20]>,
     ha1: Option<Ha1>,
     os_admin: String,
     time_scale: f64,
     settling_until: Option<Instant>,
     messages: u64,
-    uuid: [u8; 16],
 }
 
 /// What `state.json` tells of the state. Never a secret: of the HA1 only a hash.
@@ -111,6 +141,10 @@ pub struct Standing {
     realm: String,
     ha1_sha256: Option<String>,
     locked: bool,
+    cert_chain_status: u32,
+    mebx_sha256: Option<String>,
+    clock_ahead: i64,
+    settings: Features,
     amt_disabled: bool,
 }
 
@@ -119,7 +153,10 @@ impl Amt {
     ///
     /// # Errors
     /// When the kernel gives no random bytes.
-    pub fn new(facts: &Facts, time_scale: f64) -> io::Result<Self> {
+    pub fn new(facts: &Facts, settings: &Settings) -> io::Result<Self> {
+        let (time_scale, surroundings) = (settings.time_scale, settings.surroundings.clone());
+        let mut roots = default_roots(facts.firmware.major >= 16);
+        roots.extend_from_slice(&surroundings.added_roots);
         Ok(Self {
             control_mode: control::NONE,
             provisioning_state: provisioning::PRE,
@@ -127,12 +164,19 @@ impl Amt {
             disabled: false,
             logins: Logins::new(time_scale),
             enumerations: Vec::new(),
+            features: Features::new(facts),
+            clock: Clock::default(),
+            facts: facts.clone(),
+            mebx_sha256: None,
+            surroundings,
+            roots,
+            chain: Chain::default(),
+            nonce: None,
             ha1: None,
             os_admin: hex(&random::<16>()?),
             time_scale,
             settling_until: None,
             messages: 0x2e0,
-            uuid: facts.wire_uuid(),
         })
     }
 
@@ -160,7 +204,7 @@ impl Amt {
     /// The SMBIOS UUID in wire order.
     #[must_use]
     pub fn uuid(&self) -> [u8; 16] {
-        self.uuid
+        self.facts.wire_uuid()
     }
 
     /// `Setup`: enters client control mode. Gives the return value (`reference/amt.md` 7).
@@ -172,8 +216,7 @@ impl Amt {
         match Ha1::from_hex(password) {
             Some(ha1) if encryption_type == "2" => {
                 self.ha1 = Some(ha1);
-                self.control_mode = control::CLIENT;
-                self.provisioning_state = provisioning::POST;
+                self.enter(control::CLIENT);
                 status::OK
             }
             _ => status::SETUP_PARAMETER,
@@ -230,6 +273,10 @@ impl Amt {
             realm: self.realm.clone(),
             ha1_sha256: self.ha1.as_ref().map(|ha1| hex(&Sha256::digest(ha1.text()))),
             locked: self.logins.any_locked() || self.is_settling(),
+            cert_chain_status: self.chain_status(),
+            mebx_sha256: self.mebx_sha256.clone(),
+            clock_ahead: self.clock.ahead(),
+            settings: self.features.clone(),
             amt_disabled: self.disabled,
         }
     }
@@ -238,10 +285,8 @@ impl Amt {
         let Ok(realm) = new_realm() else { return status::INTERNAL };
         self.realm = realm;
         self.ha1 = None;
-        self.control_mode = control::NONE;
-        self.provisioning_state = provisioning::PRE;
+        self.leave();
         self.logins = Logins::new(self.time_scale);
-        self.enumerations.clear();
         self.settling_until = None;
         status::OK
     }
@@ -262,7 +307,7 @@ mod tests {
     const HA1: &str = "0123456789abcdef0123456789abcdef";
 
     fn amt() -> Amt {
-        Amt::new(&Profile::VproDesktopAmt16.facts(1), 1.0).unwrap()
+        Amt::new(&Profile::VproDesktopAmt16.facts(1), &Settings::default()).unwrap()
     }
 
     fn told(amt: &Amt) -> serde_json::Value {

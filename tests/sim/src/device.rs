@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::amt::{Amt, Standing};
+use crate::amt::{Amt, Standing, Surroundings};
 use crate::chance::Stream;
 use crate::fault::{Fault, Spec};
 use crate::ledger::Ledger;
@@ -26,13 +26,16 @@ pub struct Settings {
     pub apf_window: u32,
     /// Whether the firmware drops the LME session with each channel (`reference/amt-calls.md` 1: seen and denied).
     pub lme_drops_on_close: bool,
+    /// What maker, MEBx and network gave to the firmware.
+    pub surroundings: Surroundings,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         // 4095 is what AMT was seen to grant (`reference/amt.md` 3.2).
-        let (time_scale, apf_window) = (1.0, 4095);
-        Self { faults: Vec::new(), time_scale, seed: 1, trace: false, apf_window, lme_drops_on_close: false }
+        let (time_scale, apf_window, surroundings) = (1.0, 4095, Surroundings::default());
+        let (faults, trace, lme_drops_on_close) = (Vec::new(), false, false);
+        Self { faults, time_scale, seed: 1, trace, apf_window, lme_drops_on_close, surroundings }
     }
 }
 
@@ -64,7 +67,7 @@ impl Device {
     /// When the kernel gives no random bytes or the state file cannot be written.
     pub fn new(facts: Facts, settings: Settings, state_file: PathBuf) -> io::Result<Self> {
         let inner = Inner {
-            amt: Amt::new(&facts, settings.time_scale)?,
+            amt: Amt::new(&facts, &settings)?,
             ledger: Ledger::default(),
             stream: Stream::new(settings.seed),
             faults: settings.faults.clone(),

@@ -226,10 +226,11 @@ impl Credentials {
 mod tests {
     use super::*;
     use crate::amt::Ha1;
+    use crate::device::Settings;
     use crate::profile::Profile;
 
     fn provisioned() -> Amt {
-        let mut amt = Amt::new(&Profile::VproDesktopAmt16.facts(1), 1.0).unwrap();
+        let mut amt = Amt::new(&Profile::VproDesktopAmt16.facts(1), &Settings::default()).unwrap();
         assert_eq!(amt.set_up("2", Ha1::of("admin", &amt.realm.clone(), "P@ssw0rd").text()), 0);
         amt
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::amt::Standing;
+use crate::wsman::Operation;
 
 /// The counters of one run.
 #[derive(Default, Serialize)]
@@ -22,6 +23,7 @@ pub struct Ledger {
     pub mei_connects: u64,
     /// APF channels confirmed.
     pub apf_channels: u64,
+    per_kind: BTreeMap<&'static str, u64>,
     calls: Vec<String>,
 }
 
@@ -32,6 +34,37 @@ impl Ledger {
         self.mutating += u64::from(mutating);
         self.calls.push(name.to_owned());
         self.calls.len() as u64
+    }
+
+    /// Counts a WS-Man operation of a login that was granted, by its kind.
+    pub fn count_kind(&mut self, operation: &Operation) {
+        let kind = match operation {
+            Operation::Method(_) => "Invoke",
+            Operation::Get => "Get",
+            Operation::Put => "Put",
+            Operation::Create => "Create",
+            Operation::Delete => "Delete",
+            Operation::Enumerate => "Enumerate",
+            Operation::Pull => "Pull",
+            Operation::Unknown => "unknown",
+        };
+        *self.per_kind.entry(kind).or_default() += 1;
+    }
+
+    /// One line of how much was asked, by kind.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let kinds = self.per_kind.iter().map(|(kind, count)| format!("{kind}={count}"));
+        let connects = self.counters.iter().filter(|(name, _)| name.starts_with("connect:"));
+        let connects = connects.map(|(name, count)| format!("{name}={count}"));
+        let totals = [
+            ("HTTP", self.http_requests),
+            ("401", self.http_401),
+            ("APF", self.apf_channels),
+            ("mutating", self.mutating),
+        ];
+        let totals = totals.iter().map(|(name, count)| format!("{name}={count}"));
+        format!("calls {}", kinds.chain(totals).chain(connects).collect::<Vec<_>>().join(" "))
     }
 
     /// Writes `state.json` beside `path` and renames it into place, so that a reader sees a whole state.

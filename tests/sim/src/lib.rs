@@ -12,10 +12,13 @@
 
 pub mod amt;
 pub mod apf;
+pub mod chain;
 pub mod chance;
+pub mod der;
 pub mod device;
 pub mod digest;
 pub mod fault;
+pub mod features;
 pub mod host;
 pub mod http;
 pub mod ledger;
@@ -28,3 +31,4 @@ pub mod serve;
 pub mod tcp;
 pub mod wsman;
 pub mod www;
+pub mod x509;

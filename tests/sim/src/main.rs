@@ -7,6 +7,8 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use oob_sim::amt::Surroundings;
+use oob_sim::chain::Root;
 use oob_sim::device::Settings;
 use oob_sim::fault::Spec;
 use oob_sim::profile::Profile;
@@ -73,6 +75,21 @@ struct Machine {
     /// Drop the LME session whenever a channel closes.
     #[arg(long)]
     lme_drops_on_close: bool,
+    /// Trust this root certificate (DER or PEM) for admin control mode; may be repeated.
+    #[arg(long = "trusted-root", value_name = "FILE")]
+    trusted_roots: Vec<PathBuf>,
+    /// The same, by the SHA-256 of the root's DER.
+    #[arg(long = "trusted-root-sha256", value_name = "HEX")]
+    trusted_hashes: Vec<String>,
+    /// The PKI DNS suffix, as set in MEBx.
+    #[arg(long, default_value = "")]
+    pki_suffix: String,
+    /// DHCP option 15, as AMT sees it; empty for none.
+    #[arg(long, default_value_t = Surroundings::default().dhcp_suffix)]
+    dhcp_suffix: String,
+    /// The wired link is down.
+    #[arg(long)]
+    link_down: bool,
     /// End when standard input does, so that a test's machine ends with the test.
     #[arg(long)]
     until_stdin_closes: bool,
@@ -86,7 +103,12 @@ fn run(machine: Machine) -> Result<()> {
         "reading --time-scale {time_scale}: it must lie between 0.000001 and 1000"
     );
     ensure!(apf_window > 0, "reading --apf-window 0: no request could be sent");
-    let settings = Settings { faults, time_scale, seed, trace, apf_window, lme_drops_on_close };
+    let files = machine.trusted_roots.iter().map(|path| Root::of_file(path));
+    let hashes = machine.trusted_hashes.iter().map(|hash| Root::of_hex(hash));
+    let added_roots = files.chain(hashes).collect::<Result<_>>()?;
+    let Machine { pki_suffix, dhcp_suffix, .. } = machine;
+    let surroundings = Surroundings { added_roots, pki_suffix, dhcp_suffix, link_up: !machine.link_down };
+    let settings = Settings { faults, time_scale, seed, trace, apf_window, lme_drops_on_close, surroundings };
     let running = serve::start(Profile::named(&profile)?, &dir, settings)?;
     let mut out = io::stdout();
     writeln!(out, "ready {}", dir.display())
@@ -95,6 +117,7 @@ fn run(machine: Machine) -> Result<()> {
     if machine.until_stdin_closes {
         // What comes in is of no matter; an error is an end, too.
         let _ = io::copy(&mut io::stdin().take(u64::MAX), &mut io::sink());
+        let _ = writeln!(out, "{}", running.summary()); // whoever closed the input may be gone
         drop(running);
         return Ok(());
     }

@@ -110,6 +110,18 @@ impl Facts {
         self.profile == Profile::VproDesktopAmt16
     }
 
+    /// Whether AMT has a wired port.
+    #[must_use]
+    pub fn has_wired(&self) -> bool {
+        self.has_amt()
+    }
+
+    /// Whether the firmware has KVM: Standard Manageability has none.
+    #[must_use]
+    pub fn has_kvm(&self) -> bool {
+        self.has_amt()
+    }
+
     /// Whether there is an ME with a MEI device.
     #[must_use]
     pub fn has_mei(&self) -> bool {

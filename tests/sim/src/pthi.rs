@@ -1,8 +1,7 @@
 //! PTHI, the host's way to AMT through MEI (`reference/amt.md` 2): little-endian, a 12-byte header both ways.
 
-use sha2::{Digest, Sha256};
-
 use crate::amt::{Amt, status};
+use crate::chain::Algorithm;
 use crate::profile::{Facts, Firmware};
 
 /// The client's `max_msg_length`.
@@ -91,12 +90,12 @@ fn carry_out(request: &Request<'_>, amt: &mut Amt, facts: &Facts) -> Result<Vec<
         0x0400_0011 => Ok(words(&[amt.provisioning_state])),
         0x0400_001a => Ok(code_versions(facts)),
         0x0400_002c => {
-            let handles: Vec<u32> = (1..).take(ROOTS.len()).collect();
+            let handles: Vec<u32> = (1..).take(amt.roots().len()).collect();
             Ok([words(&[u32::try_from(handles.len()).unwrap_or(0)]), words(&handles)].concat())
         }
-        0x0400_002d => hash_entry(argument),
+        0x0400_002d => hash_entry(argument, amt),
         0x0400_0030 => Ok(words(&[1])), // remote configuration is enabled
-        0x0400_0036 => Ok(ansi("")),    // no trusted DNS suffix was set
+        0x0400_0036 => Ok(ansi(amt.pki_suffix())),
         0x0400_0046 => Ok([words(&[0, 0, 0]), ansi("")].concat()), // direct, no tunnel, no server
         0x0400_0048 => lan(argument, amt, facts),
         0x0400_005c => Ok(facts.wire_uuid().to_vec()),
@@ -169,27 +168,26 @@ fn fixed(bytes: &[u8], len: usize) -> Vec<u8> {
     out
 }
 
-/// Made-up default roots. The last is inactive.
-const ROOTS: [&str; 4] =
-    ["Example Root CA 1 (SHA-256)", "Example Root CA 2", "Example Global Root G2", "Example Retired Root"];
-
-fn hash_entry(handle: u32) -> Result<Vec<u8>, u32> {
+fn hash_entry(handle: u32, amt: &Amt) -> Result<Vec<u8>, u32> {
     let at = usize::try_from(handle).unwrap_or(0).checked_sub(1);
-    let name = at.and_then(|at| ROOTS.get(at)).ok_or(status::HANDLE)?;
-    let active = u32::from(*name != ROOTS[ROOTS.len() - 1]);
-    let hash = fixed(&Sha256::digest(name), 64);
-    Ok([words(&[1, active]), hash, vec![2], ansi(name)].concat()) // 2: SHA-256
+    let root = at.and_then(|at| amt.roots().get(at)).ok_or(status::HANDLE)?;
+    let algorithm = match root.algorithm {
+        Algorithm::Sha256 => 2,
+        Algorithm::Sha384 => 3,
+    };
+    let flags = words(&[u32::from(root.is_default), u32::from(root.is_active)]);
+    Ok([flags, fixed(&root.hash, 64), vec![algorithm], ansi(&root.name)].concat())
 }
 
-/// Wired: up, with an address once AMT has its own; its mode is active then, passive before. Wireless: there is
+/// Wired: with an address once AMT has its own; its mode is active then, passive before. Wireless: there is
 /// none, and all is zero (the references name no status for it).
 fn lan(interface: u32, amt: &Amt, facts: &Facts) -> Result<Vec<u8>, u32> {
     match interface {
         0 => {
             let provisioned = amt.is_provisioned();
-            let address = if provisioned { u32::from_be_bytes([192, 0, 2, 40]) } else { 0 };
+            let address = if provisioned && amt.link_up() { u32::from_be_bytes([192, 0, 2, 40]) } else { 0 };
             let mut out = words(&[1, address, 1]);
-            out.extend([if provisioned { 1 } else { 2 }, 1]);
+            out.extend([if provisioned { 1 } else { 2 }, u8::from(amt.link_up())]);
             out.extend(facts.mac);
             Ok(out)
         }
@@ -229,7 +227,7 @@ mod tests {
     }
 
     fn amt() -> Amt {
-        Amt::new(&Profile::VproDesktopAmt16.facts(1), 1.0).unwrap()
+        Amt::new(&Profile::VproDesktopAmt16.facts(1), &crate::device::Settings::default()).unwrap()
     }
 
     #[test]

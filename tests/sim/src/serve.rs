@@ -16,6 +16,7 @@ use crate::{host, mei, tcp};
 /// A machine that is being served, until the process ends or this is dropped.
 pub struct Running {
     dir: PathBuf,
+    device: Arc<Device>,
     _lock: File,
 }
 
@@ -49,7 +50,15 @@ pub fn start(profile: Profile, dir: &Path, settings: Settings) -> Result<Running
     let new = sim.join("ports.new");
     fs::write(&new, serde_json::to_vec_pretty(&Value::Object(ports))?).context("writing ports.json")?;
     fs::rename(&new, dir.join(PORTS)).context("writing ports.json")?;
-    Ok(Running { dir: dir.to_owned(), _lock: lock })
+    Ok(Running { dir: dir.to_owned(), device, _lock: lock })
+}
+
+impl Running {
+    /// One line of how much was asked of the device, by kind.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        self.device.act(|inner| inner.ledger.summary())
+    }
 }
 
 impl Drop for Running {

@@ -134,10 +134,13 @@ impl<'a> Server<'a> {
         }
         let Some(parsed) = parsed else { return page(request) };
         settle_login(&mut inner.amt, login);
-        if !matches!(login, Login::Granted(..)) {
+        let Login::Granted(account, ..) = login else {
             return unauthorized(&mut inner.amt, *login == Login::Stale);
+        };
+        if let Ok(request) = &parsed {
+            inner.ledger.count_kind(&request.operation);
         }
-        let reply = wsman::answer(parsed, &mut inner.amt, &self.device.facts, fault);
+        let reply = wsman::answer(parsed, &mut inner.amt, &self.device.facts, *account, fault);
         Answer::soap(reply.status, reply.body)
     }
 

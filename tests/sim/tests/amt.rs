@@ -221,8 +221,3 @@ fn amt_waits_for_the_host_s_window() {
     let next = lme.mei.ask(&format!("5d {amt:08x} 00000007")).unwrap();
     assert_eq!(next[..9], bytes(&format!("5e {host:08x} 00000007")));
 }
-
-fn sha256(text: &str) -> String {
-    use sha2::Digest;
-    hex(&sha2::Sha256::digest(text))
-}

@@ -8,6 +8,8 @@ mod request;
 pub use reply::Reply;
 pub use request::{Operation, Rejection, Request};
 
+use crate::digest::Account;
+
 use crate::amt::Amt;
 use crate::fault::Fault;
 use crate::profile::Facts;
@@ -29,6 +31,7 @@ pub fn answer(
     request: Result<Request, Rejection>,
     amt: &mut Amt,
     facts: &Facts,
+    account: Account,
     fault: Option<Fault>,
 ) -> Reply {
     let mut request = match request {
@@ -36,13 +39,13 @@ pub fn answer(
         Err(rejection) => return reply::fault(&rejection, amt),
     };
     if let (Some(Fault::ReturnValue(value)), Operation::Method(method)) = (fault, &request.operation) {
-        let output = classes::return_value(method, value);
+        let output = classes::return_value(method, value, "");
         return reply::success(&request, &output, amt);
     }
     if let Some(Fault::ReturnValue(_)) = fault {
         return broken(amt); // an operation without a return value cannot carry one
     }
-    let outcome = request.check().and_then(|()| classes::carry_out(&request, amt, facts));
+    let outcome = request.check().and_then(|()| classes::carry_out(&request, amt, facts, account));
     if fault == Some(Fault::WrongCommand) {
         "4294967295".clone_into(&mut request.message_id);
     }

@@ -40,6 +40,7 @@ pub(super) fn success(request: &Request, body: &str, amt: &mut Amt) -> Reply {
         Operation::Enumerate | Operation::Pull => {
             format!("xmlns:g=\"{}\" xmlns:h=\"{resource}\"", ns::ENUMERATION)
         }
+        Operation::Create => format!("xmlns:g=\"{}\"", ns::TRANSFER),
         _ => format!("xmlns:g=\"{resource}\""),
     };
     let head = format!(

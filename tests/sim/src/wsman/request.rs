@@ -30,8 +30,38 @@ pub struct Input {
     pub namespace: String,
     /// Its local name.
     pub name: String,
-    /// Namespace, local name and text of each child element.
-    pub children: Vec<(String, String, String)>,
+    /// Its child elements.
+    pub children: Vec<Child>,
+}
+
+/// A child of a request's body element.
+pub struct Child {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its local name.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+    /// What it refers to, if it is an endpoint reference.
+    pub reference: Option<Reference>,
+}
+
+/// An endpoint reference; its address is of no matter (`reference/amt.md` 4.3).
+pub struct Reference {
+    /// The resource URI.
+    pub resource: String,
+    /// Selectors by name.
+    pub selectors: Vec<(String, String)>,
+}
+
+impl Reference {
+    fn of(node: Node<'_, '_>) -> Option<Self> {
+        let child = |name| node.children().find(|child| child.has_tag_name((ns::ADDRESSING, name)));
+        child("Address")?;
+        let parameters = child("ReferenceParameters")?;
+        let resource = text_of(parameters, ns::WSMAN, "ResourceURI")?;
+        Some(Self { resource, selectors: selectors(parameters)? })
+    }
 }
 
 /// The verb of a request.
@@ -199,10 +229,19 @@ impl Request {
     /// The text of a child of the body's element, if it is there once and in the class's namespace.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        let input = self.input.as_ref()?;
-        let mut found = input.children.iter().filter(|(_, child, _)| child == name);
-        let (namespace, _, text) = found.next()?;
-        (namespace == &self.resource && found.next().is_none()).then_some(text.as_str())
+        self.child(name).map(|child| child.text.as_str())
+    }
+
+    /// What a child of the body's element refers to, under the same conditions.
+    #[must_use]
+    pub fn reference(&self, name: &str) -> Option<&Reference> {
+        self.child(name)?.reference.as_ref()
+    }
+
+    fn child(&self, name: &str) -> Option<&Child> {
+        let mut found = self.input.as_ref()?.children.iter().filter(|child| child.name == name);
+        let child = found.next()?;
+        (child.namespace == self.resource && found.next().is_none()).then_some(child)
     }
 }
 
@@ -269,7 +308,9 @@ fn selectors(header: Node<'_, '_>) -> Option<Vec<(String, String)>> {
         if found.iter().any(|(known, _)| known == name) {
             return None;
         }
-        found.push((name.to_owned(), node.text().unwrap_or("").to_owned()));
+        // A key that is a reference is known by the one key of what it refers to.
+        let inner = node.descendants().skip(1).find(|inner| inner.has_tag_name((ns::WSMAN, "Selector")));
+        found.push((name.to_owned(), inner.unwrap_or(node).text().unwrap_or("").to_owned()));
     }
     Some(found)
 }
@@ -281,7 +322,8 @@ fn input(node: Node<'_, '_>) -> Input {
     let (namespace, name) = names(node);
     let children = node.children().filter(Node::is_element).map(|child| {
         let (namespace, name) = names(child);
-        (namespace, name, child.text().unwrap_or("").to_owned())
+        let text = child.text().unwrap_or("").to_owned();
+        Child { namespace, name, text, reference: Reference::of(child) }
     });
     Input { namespace, name, children: children.collect() }
 }

@@ -38,6 +38,14 @@ pub fn md5(text: &str) -> String {
     hex(&Md5::digest(text))
 }
 
+pub fn sha256_of(bytes: &[u8]) -> String {
+    hex(&sha2::Sha256::digest(bytes))
+}
+
+pub fn sha256(text: &str) -> String {
+    sha256_of(text.as_bytes())
+}
+
 /// A running simulator; it ends with this value, because its standard input does.
 pub struct Sim {
     pub dir: PathBuf,
@@ -374,6 +382,26 @@ pub fn setup_body(kind: &str, ha1: &str) -> String {
         SETUP,
         &format!("<h:Setup_INPUT xmlns:h=\"{SETUP}\">{fields}</h:Setup_INPUT>"),
     )
+}
+
+/// A method's request with these parameters, which have the prefix `h`.
+pub fn invocation(class: &str, method: &str, fields: &str) -> String {
+    let body = format!("<h:{method}_INPUT xmlns:h=\"{class}\">{fields}</h:{method}_INPUT>");
+    envelope(&format!("{class}/{method}"), class, &body)
+}
+
+/// The same request for the instance with this selector.
+pub fn selecting(request: &str, name: &str, value: &str) -> String {
+    let set =
+        format!("<w:SelectorSet><w:Selector Name=\"{name}\">{value}</w:Selector></w:SelectorSet></Header>");
+    request.replace("</Header>", &set)
+}
+
+/// The text of the first element of this name in an answer, whatever its prefix.
+pub fn leaf(answer: &Answer, name: &str) -> String {
+    let document = roxmltree::Document::parse(&answer.body).unwrap_or_else(|_| panic!("no XML: {answer:?}"));
+    let node = document.descendants().find(|node| node.tag_name().name() == name);
+    node.unwrap_or_else(|| panic!("no {name} in {answer:?}")).text().unwrap_or("").to_owned()
 }
 
 /// A request as it goes over the wire, without or with a login.

@@ -1,0 +1,140 @@
+//! Into admin control mode with a provisioning certificate (`reference/amt.md` 5.3, 5.4).
+
+use super::{Amt, Ha1, control, provisioning, status};
+use crate::chain::{Root, fits_domain};
+use crate::chance::random;
+use crate::x509::oid;
+
+/// What the firmware was given by its maker, by MEBx and by the network it hangs on.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Roots that somebody added to the maker's.
+    pub added_roots: Vec<Root>,
+    /// The PKI DNS suffix set in MEBx; empty: none.
+    pub pki_suffix: String,
+    /// DHCP option 15 as AMT sees it; empty: none.
+    pub dhcp_suffix: String,
+    /// Whether the wired link is up.
+    pub link_up: bool,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        let dhcp_suffix = "example.com".to_owned();
+        Self { added_roots: Vec::new(), pki_suffix: String::new(), dhcp_suffix, link_up: true }
+    }
+}
+
+/// Return values of `AdminSetup` and `UpgradeClientToAdmin`, all but internal error (`reference/amt.md` 7).
+mod refusal {
+    pub(super) const STATE: u32 = 2;
+    pub(super) const PARAMETER: u32 = 3;
+    /// The signature is not the leaf's over both nonces, or the wired link is down.
+    pub(super) const AUTHENTICATION: u32 = 4;
+    /// What the field reports for a domain that does not fit.
+    pub(super) const DOMAIN: u32 = 5;
+}
+
+/// What the caller brings to prove that it holds the leaf's key.
+pub struct Proof<'a> {
+    /// 20 bytes of the caller's.
+    pub nonce: &'a [u8],
+    /// 2: RSA with SHA-256.
+    pub algorithm: &'a str,
+    /// Over `ConfigurationNonce` and `nonce`.
+    pub signature: &'a [u8],
+}
+
+impl Amt {
+    /// A new `ConfigurationNonce`. Only the last one that was handed out counts, and once.
+    pub fn hand_out_nonce(&mut self) {
+        self.nonce = random().ok();
+    }
+
+    /// The nonce that was handed out; zeros when there is none.
+    #[must_use]
+    pub fn nonce(&self) -> [u8; 20] {
+        self.nonce.unwrap_or_default()
+    }
+
+    /// `CertChainStatus`.
+    #[must_use]
+    pub fn chain_status(&self) -> u32 {
+        self.chain.status()
+    }
+
+    /// `AddNextCertInChain`: before provisioning, or in client control mode to leave it upwards.
+    pub fn add_to_chain(&mut self, der: &[u8], is_leaf: bool, is_root: bool) -> u32 {
+        if self.control_mode == control::ADMIN || self.provisioning_state == provisioning::IN || self.disabled
+        {
+            return crate::chain::refusal::STATE;
+        }
+        self.chain.add(der, is_leaf, is_root, &self.roots)
+    }
+
+    /// `AdminSetup`: from pre-provisioned to admin control mode.
+    pub fn set_up_as_admin(&mut self, encryption_type: &str, password: &str, proof: &Proof<'_>) -> u32 {
+        if self.provisioning_state != provisioning::PRE || self.control_mode != control::NONE || self.disabled
+        {
+            return refusal::STATE;
+        }
+        let Some(ha1) = Ha1::from_hex(password).filter(|_| encryption_type == "2") else {
+            return refusal::PARAMETER;
+        };
+        self.prove(proof, |amt| amt.ha1 = Some(ha1))
+    }
+
+    /// `UpgradeClientToAdmin`: from client to admin control mode, with the password that is there.
+    pub fn upgrade_to_admin(&mut self, proof: &Proof<'_>) -> u32 {
+        if self.control_mode != control::CLIENT || self.provisioning_state != provisioning::POST {
+            return refusal::STATE;
+        }
+        self.prove(proof, |_| {})
+    }
+
+    fn prove(&mut self, proof: &Proof<'_>, change: impl FnOnce(&mut Self)) -> u32 {
+        if proof.nonce.len() != 20 || proof.algorithm != "2" {
+            return refusal::PARAMETER;
+        }
+        let Some(leaf) = self.chain.leaf() else { return refusal::STATE };
+        let Surroundings { pki_suffix, link_up, .. } = &self.surroundings;
+        let fits = fits_domain(leaf, pki_suffix, self.dhcp_suffix());
+        let nonce = self.nonce.take().unwrap_or_default();
+        let message = [&nonce, proof.nonce].concat();
+        // A nonce of zeros is none that was handed out.
+        let proven = nonce != [0; 20] && leaf.key.verifies(oid::RSA_SHA256, &message, proof.signature);
+        if !proven || !link_up {
+            return refusal::AUTHENTICATION;
+        }
+        if !fits {
+            return refusal::DOMAIN;
+        }
+        change(self);
+        self.enter(control::ADMIN);
+        status::OK
+    }
+
+    /// The trusted roots.
+    #[must_use]
+    pub fn roots(&self) -> &[Root] {
+        &self.roots
+    }
+
+    /// The suffix set in MEBx; empty: none.
+    #[must_use]
+    pub fn pki_suffix(&self) -> &str {
+        &self.surroundings.pki_suffix
+    }
+
+    /// DHCP option 15; a link that is down brings none.
+    #[must_use]
+    pub fn dhcp_suffix(&self) -> &str {
+        if self.surroundings.link_up { &self.surroundings.dhcp_suffix } else { "" }
+    }
+
+    /// Whether the wired link is up.
+    #[must_use]
+    pub fn link_up(&self) -> bool {
+        self.surroundings.link_up
+    }
+}
