@@ -19,6 +19,7 @@ use crate::device::{Settings, scaled};
 use crate::digest::{Account, Logins};
 use crate::features::{Clock, Features};
 use crate::profile::Facts;
+use crate::store::{Store, Told};
 
 /// Values of PTHI 0x11 and of `ProvisioningState` (`reference/amt.md` 2.2).
 pub mod provisioning {
@@ -118,6 +119,8 @@ pub struct Amt {
     pub enumerations: Vec<(String, String)>,
     /// The settings.
     pub features: Features,
+    /// Keys, certificates, TLS.
+    pub store: Store,
     /// The clock, which runs on through every unprovisioning.
     pub clock: Clock,
     facts: Facts,
@@ -145,6 +148,7 @@ pub struct Standing {
     mebx_sha256: Option<String>,
     clock_ahead: i64,
     settings: Features,
+    tls: Told,
     amt_disabled: bool,
 }
 
@@ -165,6 +169,7 @@ impl Amt {
             logins: Logins::new(time_scale),
             enumerations: Vec::new(),
             features: Features::new(facts),
+            store: Store::default().emptied(),
             clock: Clock::default(),
             facts: facts.clone(),
             mebx_sha256: None,
@@ -277,6 +282,7 @@ impl Amt {
             mebx_sha256: self.mebx_sha256.clone(),
             clock_ahead: self.clock.ahead(),
             settings: self.features.clone(),
+            tls: self.store.told(),
             amt_disabled: self.disabled,
         }
     }
@@ -286,6 +292,7 @@ impl Amt {
         self.realm = realm;
         self.ha1 = None;
         self.leave();
+        self.store = self.store.emptied();
         self.logins = Logins::new(self.time_scale);
         self.settling_until = None;
         status::OK

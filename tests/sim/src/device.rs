@@ -9,6 +9,7 @@ use crate::amt::{Amt, Standing, Surroundings};
 use crate::chance::Stream;
 use crate::fault::{Fault, Spec};
 use crate::ledger::Ledger;
+use crate::ports::Ports;
 use crate::profile::Facts;
 
 /// How the machine is to be run, beside its profile.
@@ -57,6 +58,7 @@ pub struct Inner {
     pub ledger: Ledger,
     /// For noise and for odd places.
     pub stream: Stream,
+    ports: Option<Ports>,
     faults: Vec<Spec>,
 }
 
@@ -70,6 +72,7 @@ impl Device {
             amt: Amt::new(&facts, &settings)?,
             ledger: Ledger::default(),
             stream: Stream::new(settings.seed),
+            ports: None,
             faults: settings.faults.clone(),
         };
         let device = Self { facts, settings, state_file, inner: Mutex::new(inner) };
@@ -93,15 +96,35 @@ impl Device {
         })
     }
 
-    /// Looks at or changes the state, then writes `state.json`: a reply made from what this returns is never ahead
-    /// of the file.
+    /// Looks at or changes the state, then writes `state.json` and `ports.json`: a reply made from what this returns is
+    /// never ahead of the files.
     pub fn act<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.lock();
         let result = act(&mut inner);
         if let Err(error) = self.save(&inner) {
             let _ = writeln!(io::stderr(), "writing {}: {error}", self.state_file.display());
         }
+        let Inner { amt, ports, .. } = &mut *inner;
+        if let Some(Err(error)) = ports.as_mut().map(|ports| ports.tell(amt)) {
+            let _ = writeln!(io::stderr(), "writing ports.json: {error}");
+        }
         result
+    }
+
+    /// Looks at the state without changing it.
+    pub fn look<T>(&self, look: impl FnOnce(&Inner) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// Tells the ports for the first time, and from now on whenever they change.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn tell_ports(&self, mut ports: Ports) -> io::Result<()> {
+        let mut inner = self.lock();
+        ports.tell(&inner.amt)?;
+        inner.ports = Some(ports);
+        Ok(())
     }
 
     /// One trace line, if traces are wanted.

@@ -6,19 +6,24 @@ use crate::apf::{DATA_OVERHEAD, Message, PROTOCOL_ERROR, refusal};
 use crate::device::Device;
 use crate::digest::Origin;
 use crate::mei::Peer;
-use crate::www::{Act, Server};
+use crate::store::LOCAL;
+use crate::tls::Door;
+use crate::www::Act;
 
 /// The client's `max_msg_length`. Smaller than a usual window, so that a window is not filled by one message.
 pub const MAX_MESSAGE: u32 = 2048;
 
-/// The ports of a device that still has cleartext ones, in the order they are offered.
-const PORTS: [u32; 2] = [16992, 623];
+/// The web ports and their RMCP companions, in the order they are offered. Those of TLS come last, when TLS comes.
+const PORTS: [u32; 4] = [16992, 623, 16993, 664];
+/// How many of them there are without TLS.
+const CLEAR_PORTS: usize = 2;
 const SERVICE: &str = "pfwd@amt.intel.com";
 const SLOTS: usize = 8;
 
 /// Serves the session until the peer goes or breaks the protocol.
 pub fn serve(device: &Device, peer: &Peer) {
-    let mut session = Session { device, peer, stage: Stage::Greeting, slots: Default::default(), next: 5 };
+    let mut session =
+        Session { device, peer, stage: Stage::Greeting, slots: Default::default(), next: 5, offered: 0 };
     // AMT greets at once; a host may as well speak first.
     session.send(&Message::Version { major: 1, minor: 0, trigger: 0 });
     while let Some(datagram) = peer.receive() {
@@ -61,6 +66,7 @@ struct Session<'a> {
     stage: Stage,
     slots: [Option<Channel<'a>>; SLOTS],
     next: usize,
+    offered: usize,
 }
 
 struct Channel<'a> {
@@ -70,7 +76,7 @@ struct Channel<'a> {
     granted: u32,
     /// Bytes that the host takes.
     window: u32,
-    server: Option<Server<'a>>,
+    server: Option<Door<'a>>,
     waiting: Vec<u8>,
     /// AMT has sent its close, or will when nothing waits.
     closing: Closing,
@@ -98,7 +104,7 @@ impl<'a> Session<'a> {
             (Stage::ServiceOffered, Message::ServiceAccept(name)) if name == SERVICE => self.offer(0),
             (Stage::Forwarded(count), Message::RequestSuccess(port)) => {
                 // The success of a forward names its port.
-                if PORTS.get(count).copied() != port {
+                if self.ports().get(count).copied() != port {
                     return Err(End::Broken);
                 }
                 self.offer(count + 1);
@@ -112,11 +118,14 @@ impl<'a> Session<'a> {
                 }
                 self.flush(recipient)?;
             }
-            (_, Message::Data { recipient, data }) => self.receive(recipient, &data)?,
+            (_, Message::Data { recipient, data }) => {
+                self.receive(recipient, &data)?;
+                self.offer_new();
+            }
             (_, Message::Close { recipient }) => self.closed(recipient)?,
             // A host that refuses a port goes without it; the rest is not a host's to send now.
-            (Stage::Forwarded(count), Message::RequestFailure) if count < PORTS.len() => {
-                self.offer(PORTS.len())
+            (Stage::Forwarded(count), Message::RequestFailure) if count < self.ports().len() => {
+                self.stage = Stage::Forwarded(PORTS.len());
             }
             (_, Message::Disconnect { .. }) => return Err(End::Over),
             _ => return Err(End::Broken),
@@ -126,25 +135,46 @@ impl<'a> Session<'a> {
 
     fn offer(&mut self, count: usize) {
         self.stage = Stage::Forwarded(count);
-        if let Some(port) = PORTS.get(count) {
+        if let Some(port) = self.ports().get(count) {
+            self.offered = count + 1;
             self.send(&Message::Forward { address: "0.0.0.0".to_owned(), port: *port });
         }
+    }
+
+    /// Offers a port that has come up meanwhile, if none is being offered.
+    fn offer_new(&mut self) {
+        if let Stage::Forwarded(count) = self.stage
+            && count == self.offered
+        {
+            self.offer(count);
+        }
+    }
+
+    fn ports(&self) -> &'static [u32] {
+        let speaks_tls = self.device.look(|inner| inner.amt.tls(LOCAL).is_some());
+        // A port once offered stays: its binding ends with the session.
+        let count = if speaks_tls { PORTS.len() } else { CLEAR_PORTS };
+        PORTS.get(..count.max(self.offered)).unwrap_or(&PORTS)
     }
 
     fn open(&mut self, kind: &str, host: u32, window: u32, port: u32) {
         let Stage::Forwarded(forwarded) = self.stage else { return };
         let reason = if kind != "forwarded-tcpip" {
             refusal::UNKNOWN_TYPE
-        } else if !PORTS.contains(&port) {
+        } else if !self.ports().contains(&port) {
             refusal::CONNECT_FAILED
         } else if !PORTS.iter().take(forwarded).any(|known| *known == port) {
             refusal::PROHIBITED // offered, and not yet accepted by the host
-        } else if port != PORTS[0] {
-            refusal::CONNECT_FAILED // 623 is forwarded; RMCP is not simulated
         } else {
-            match self.free_slot() {
-                Some(slot) => return self.confirm(slot, host, window),
-                None => refusal::SHORTAGE,
+            let door = match port {
+                16992 => Some(Door::clear(self.device, Origin::Local)),
+                16993 => Door::tls(self.device, Origin::Local),
+                _ => None, // 623 and 664 are forwarded; RMCP is not simulated
+            };
+            match door.map(|door| (door, self.free_slot())) {
+                Some((door, Some(slot))) => return self.confirm(slot, host, window, door),
+                Some((_, None)) => refusal::SHORTAGE,
+                None => refusal::CONNECT_FAILED,
             }
         };
         self.send(&Message::OpenFailure { recipient: host, reason });
@@ -157,10 +187,10 @@ impl<'a> Session<'a> {
         Some(slot)
     }
 
-    fn confirm(&mut self, slot: usize, host: u32, window: u32) {
+    fn confirm(&mut self, slot: usize, host: u32, window: u32, door: Door<'a>) {
         let granted = self.device.settings.apf_window;
         self.device.act(|inner| inner.ledger.apf_channels += 1);
-        let server = Some(Server::new(self.device, Origin::Local));
+        let server = Some(door);
         self.slots[slot] =
             Some(Channel { host, granted, window, server, waiting: Vec::new(), closing: Closing::No });
         let sender = u32::try_from(slot).unwrap_or(u32::MAX);

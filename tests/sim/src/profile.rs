@@ -68,7 +68,7 @@ impl Profile {
             Self::VmKvm => [0x52, 0x54, 0x00, unique[29], unique[30], unique[31]],
             _ => [0x6c, 0x3c, 0x8c, unique[29], unique[30], unique[31]],
         };
-        Facts { profile: self, uuid, serial, mac, firmware: FIRMWARE }
+        Facts { profile: self, seed, uuid, serial, mac, firmware: FIRMWARE }
     }
 }
 
@@ -93,6 +93,8 @@ pub struct Firmware {
 pub struct Facts {
     /// Its type.
     pub profile: Profile,
+    /// What makes it another one of its type.
+    pub seed: u64,
     /// SMBIOS UUID in text order; SMBIOS and PTHI show its first three groups little-endian.
     pub uuid: [u8; 16],
     /// The maker's serial number.
@@ -114,6 +116,12 @@ impl Facts {
     #[must_use]
     pub fn has_wired(&self) -> bool {
         self.has_amt()
+    }
+
+    /// Whether the network side speaks TLS only: 16.1 and later (`reference/amt.md` 4.5).
+    #[must_use]
+    pub fn is_tls_only(&self) -> bool {
+        (self.firmware.major, self.firmware.minor) >= (16, 1)
     }
 
     /// Whether the firmware has KVM: Standard Manageability has none.

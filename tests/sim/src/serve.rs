@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
-use serde_json::{Map, Value};
 
 use crate::device::{Device, Settings};
+use crate::ports::Ports;
 use crate::profile::Profile;
 use crate::{host, mei, tcp};
 
@@ -38,18 +38,17 @@ pub fn start(profile: Profile, dir: &Path, settings: Settings) -> Result<Running
     let time_scale = settings.time_scale;
     let device = Device::new(facts, settings, sim.join("state.json")).context("starting the device")?;
     let device = Arc::new(device);
-    let mut ports = Map::new();
-    if device.facts.has_amt() {
-        ports.insert("16992".to_owned(), tcp::listen(&device).context("opening the AMT port")?.into());
-    }
-    ports.insert("time_scale".to_owned(), time_scale.into());
+    let open = |port| match device.facts.has_amt() {
+        true => tcp::listen(&device, port).map(Some).context("opening an AMT port"),
+        false => Ok(None),
+    };
+    let (clear, tls) = (open(tcp::Port::Clear)?, open(tcp::Port::Tls)?);
     if device.facts.has_mei() {
         mei::serve(&device, &dir.join("dev/mei0")).context("opening dev/mei0")?;
     }
-    // Last and by rename: who sees this file sees a machine that is ready.
-    let new = sim.join("ports.new");
-    fs::write(&new, serde_json::to_vec_pretty(&Value::Object(ports))?).context("writing ports.json")?;
-    fs::rename(&new, dir.join(PORTS)).context("writing ports.json")?;
+    device
+        .tell_ports(Ports::new(dir.join(PORTS), &sim, clear, tls, time_scale))
+        .context("writing ports.json")?;
     Ok(Running { dir: dir.to_owned(), device, _lock: lock })
 }
 
@@ -57,7 +56,7 @@ impl Running {
     /// One line of how much was asked of the device, by kind.
     #[must_use]
     pub fn summary(&self) -> String {
-        self.device.act(|inner| inner.ledger.summary())
+        self.device.look(|inner| inner.ledger.summary())
     }
 }
 

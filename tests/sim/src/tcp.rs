@@ -1,4 +1,4 @@
-//! The network ports, on loopback. Unprovisioned firmware has none open: a connection is closed at once.
+//! The network ports, on loopback. Firmware that has a port closed here closes every connection to it at once.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,40 +8,52 @@ use std::time::Duration;
 
 use crate::device::Device;
 use crate::digest::Origin;
-use crate::www::{Act, Server};
+use crate::store::REMOTE;
+use crate::tls::Door;
+use crate::www::Act;
 
-/// Opens a loopback port for AMT's 16992 and serves it in the background. Gives the port number.
+/// One of AMT's web ports.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// 16992.
+    Clear,
+    /// 16993.
+    Tls,
+}
+
+/// Opens a loopback port for one of AMT's and serves it in the background. Gives the port number.
 ///
 /// # Errors
 /// When no port can be bound.
-pub fn listen(device: &Arc<Device>) -> io::Result<u16> {
+pub fn listen(device: &Arc<Device>, port: Port) -> io::Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
-    let port = listener.local_addr()?.port();
+    let number = listener.local_addr()?.port();
     let device = Arc::clone(device);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let device = Arc::clone(&device);
             // A peer that is gone, slow or wrong is that peer's loss.
-            thread::spawn(move || serve(&device, stream).unwrap_or_default());
+            thread::spawn(move || serve(&device, port, stream).unwrap_or_default());
         }
     });
-    Ok(port)
+    Ok(number)
 }
 
-fn serve(device: &Device, mut stream: TcpStream) -> io::Result<()> {
+fn serve(device: &Device, port: Port, mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(Duration::from_secs(30)))?;
-    let mut server = Server::new(device, Origin::Remote);
+    let Some(mut door) = open(device, port) else { return stream.shutdown(Shutdown::Both) };
     let mut buffer = [0; 4096];
     loop {
-        if !device.act(|inner| inner.amt.is_provisioned()) {
-            return stream.shutdown(Shutdown::Both);
-        }
         let count = stream.read(&mut buffer)?;
         if count == 0 {
             return Ok(());
         }
-        for act in server.feed(&buffer[..count]) {
+        // A connection does not outlive its port.
+        if !is_open(device, port) {
+            return stream.shutdown(Shutdown::Both);
+        }
+        for act in door.feed(&buffer[..count]) {
             match act {
                 Act::Send(bytes) => stream.write_all(&bytes)?,
                 Act::Close | Act::Kill => return stream.shutdown(Shutdown::Both),
@@ -49,4 +61,18 @@ fn serve(device: &Device, mut stream: TcpStream) -> io::Result<()> {
             }
         }
     }
+}
+
+fn open(device: &Device, port: Port) -> Option<Door<'_>> {
+    match port {
+        Port::Tls => Door::tls(device, Origin::Remote),
+        Port::Clear => is_open(device, port).then(|| Door::clear(device, Origin::Remote)),
+    }
+}
+
+fn is_open(device: &Device, port: Port) -> bool {
+    device.look(|inner| match port {
+        Port::Tls => inner.amt.tls(REMOTE).is_some(),
+        Port::Clear => inner.amt.is_provisioned() && inner.amt.opens_cleartext(),
+    })
 }

@@ -5,11 +5,31 @@ use sha2::{Digest, Sha256};
 use super::{Amt, Ha1, control, provisioning, status};
 use crate::chance::hex;
 use crate::features::{CONSENT_ALL, Consent, Features};
+use crate::store::REMOTE;
 
 impl Amt {
     /// `CommitChanges`. Before AMT 19 there is nothing to commit of the set-up itself (`reference/amt.md` 0, fact 4).
     pub fn commit(&mut self) -> u32 {
-        if self.provisioning_state == provisioning::POST { status::OK } else { status::WRONG_STATE }
+        if self.provisioning_state != provisioning::POST {
+            return status::WRONG_STATE;
+        }
+        self.store.commit();
+        status::OK
+    }
+
+    /// `GenerateKeyPair`.
+    ///
+    /// # Errors
+    /// The status, when every slot is taken.
+    pub fn generate_key(&mut self) -> Result<u32, u32> {
+        self.store.generate_key(self.facts.seed)
+    }
+
+    /// Whether the network side speaks cleartext.
+    #[must_use]
+    pub fn opens_cleartext(&self) -> bool {
+        let tls = self.store.tls(REMOTE);
+        !self.facts.is_tls_only() && tls.is_none_or(|(settings, _)| settings.accepts_cleartext)
     }
 
     /// `SetMEBxPassword`: in admin control mode only, by the rules that hold for every password.
@@ -74,6 +94,9 @@ impl Amt {
         self.control_mode = mode;
         self.provisioning_state = provisioning::POST;
         self.chain = crate::chain::Chain::default();
+        if self.facts.is_tls_only() && self.store.context().is_none() {
+            self.store.begin_with_own(self.facts.seed);
+        }
         self.features.consent.required = if mode == control::ADMIN { 1 } else { CONSENT_ALL };
     }
 }

@@ -243,6 +243,11 @@ impl Lme {
     }
 
     pub fn at(dir: &Path) -> Self {
+        Self::with_ports(dir, &["00004260", "0000026f"])
+    }
+
+    /// A session in which AMT offers exactly these ports.
+    pub fn with_ports(dir: &Path, ports: &[&str]) -> Self {
         let (mei, answer) = Mei::connect(dir, LME);
         assert_eq!(answer.map(|answer| answer.len()), Some(16));
         let greeting = mei.receive().unwrap();
@@ -251,7 +256,7 @@ impl Lme {
         let pfwd = format!("00000012 {}", hex(b"pfwd@amt.intel.com"));
         assert_eq!(mei.receive().unwrap(), bytes(&format!("05 {pfwd}")));
         mei.send(&bytes(&format!("06 {pfwd}")));
-        for port in ["00004260", "0000026f"] {
+        for port in ports {
             let forward = mei.receive().unwrap();
             let head = bytes(&format!("50 0000000d {} 01", hex(b"tcpip-forward")));
             assert!(forward.starts_with(&head) && forward.ends_with(&bytes(port)), "{}", hex(&forward));
@@ -273,7 +278,11 @@ impl Lme {
 
     /// Opens a channel that AMT confirms: the host's number, AMT's, and AMT's window.
     pub fn channel(&mut self, window: u32) -> (u32, u32, u32) {
-        let (host, answer) = self.open_channel(window, 16992);
+        self.channel_to(window, 16992)
+    }
+
+    fn channel_to(&mut self, window: u32, port: u32) -> (u32, u32, u32) {
+        let (host, answer) = self.open_channel(window, port);
         assert_eq!((answer.len(), &answer[..5]), (17, bytes(&format!("5b {host:08x}")).as_slice()));
         let number = |at: usize| u32::from_be_bytes(answer[at..at + 4].try_into().unwrap());
         (host, number(5), number(9))
@@ -286,33 +295,44 @@ impl Lme {
     }
 }
 
-impl Door for Lme {
-    fn exchange(&mut self, request: &[u8]) -> Vec<u8> {
-        let (host, amt, mut window) = self.channel(1024);
-        let (mut answer, mut rest) = (Vec::new(), request);
+impl Lme {
+    /// Over a new channel: sends what is given first and what each piece that comes is answered with, until AMT closes.
+    pub fn converse(&mut self, port: u32, first: &[u8], answer: &mut dyn FnMut(&[u8]) -> Vec<u8>) {
+        let (host, amt, mut window) = self.channel_to(1024, port);
+        let mut rest = first.to_vec();
         loop {
             let count = rest.len().min(usize::try_from(window).unwrap()).min(2000);
             if count > 0 {
-                self.send_data(amt, &rest[..count]);
-                rest = &rest[count..];
+                self.send_data(amt, &rest.drain(..count).collect::<Vec<_>>());
                 window -= u32::try_from(count).unwrap();
             }
-            let Some(message) = self.mei.receive() else { return answer };
+            let Some(message) = self.mei.receive() else { return };
             let number = |at: usize| u32::from_be_bytes(message[at..at + 4].try_into().unwrap());
             assert_eq!(number(1), host, "a message for another channel");
             match message[0] {
                 0x5d => window += number(5),
                 0x5e => {
-                    answer.extend_from_slice(&message[9..]);
                     self.mei.send(&bytes(&format!("5d {amt:08x} {:08x}", number(5))));
+                    rest.extend(answer(&message[9..]));
                 }
                 0x61 => {
                     self.mei.send(&bytes(&format!("61 {amt:08x}")));
-                    return answer;
+                    return;
                 }
                 other => panic!("message {other:#x} while waiting for an answer"),
             }
         }
+    }
+}
+
+impl Door for Lme {
+    fn exchange(&mut self, request: &[u8]) -> Vec<u8> {
+        let mut all = Vec::new();
+        self.converse(16992, request, &mut |data| {
+            all.extend_from_slice(data);
+            Vec::new()
+        });
+        all
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) enum Kind {
     Address,
     /// Any count of numbers.
     Numbers,
+    /// Any count of texts.
+    Texts,
 }
 
 /// Shorthand for tables.
@@ -56,7 +58,7 @@ pub(super) fn read(call: &Call<'_>, table: &[Property], current: &Leaves) -> Res
         let value = property.kind.read(&child.text);
         let value = value.ok_or_else(|| wrong(property.name, "has a value that it cannot have"))?;
         let values = found.entry(property.name).or_default();
-        if !values.is_empty() && property.kind != Kind::Numbers {
+        if !values.is_empty() && !matches!(property.kind, Kind::Numbers | Kind::Texts) {
             return Err(wrong(property.name, "comes twice"));
         }
         values.push(value);
@@ -90,7 +92,7 @@ impl Kind {
         match self {
             Self::Boolean => truth(trimmed).map(|value| value.to_string()),
             Self::Number | Self::Numbers => trimmed.parse::<u32>().ok().map(|value| value.to_string()),
-            Self::Text => (text.len() <= 255).then(|| text.to_owned()),
+            Self::Text | Self::Texts => (text.len() <= 255).then(|| text.to_owned()),
             Self::Address => trimmed.parse::<std::net::Ipv4Addr>().ok().map(|value| value.to_string()),
         }
     }

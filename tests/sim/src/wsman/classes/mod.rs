@@ -4,6 +4,7 @@
 mod body;
 mod features;
 mod identity;
+mod keys;
 mod network;
 
 use base64::Engine;
@@ -70,7 +71,7 @@ pub(super) fn return_value(method: &str, value: u32, more: &str) -> String {
     element("g", &format!("{method}_OUTPUT"), &format!("{more}<g:ReturnValue>{value}</g:ReturnValue>"))
 }
 
-static CLASSES: [&[Class]; 3] = [&identity::CLASSES, &features::CLASSES, &network::CLASSES];
+static CLASSES: [&[Class]; 4] = [&identity::CLASSES, &features::CLASSES, &network::CLASSES, &keys::CLASSES];
 
 /// One class.
 struct Class {

@@ -1,0 +1,54 @@
+//! `ports.json`: which of the machine's network ports there are, and where. Who sees the file sees a machine that is
+//! ready; it is written anew, by rename, whenever a port comes or goes.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::amt::Amt;
+use crate::store::REMOTE;
+
+/// The loopback ports of a machine, and the file that tells them.
+pub struct Ports {
+    file: PathBuf,
+    /// Beside the machine's own files, so that a reader of the directory never sees half a list.
+    draft: PathBuf,
+    clear: Option<u16>,
+    tls: Option<u16>,
+    time_scale: f64,
+    told: Option<(bool, bool)>,
+}
+
+impl Ports {
+    /// Ports that the file does not tell yet; `sim` is the machine's own directory.
+    #[must_use]
+    pub fn new(file: PathBuf, sim: &Path, clear: Option<u16>, tls: Option<u16>, time_scale: f64) -> Self {
+        Self { file, draft: sim.join("ports.new"), clear, tls, time_scale, told: None }
+    }
+
+    /// Writes the file if it does not tell what is now.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn tell(&mut self, amt: &Amt) -> io::Result<()> {
+        // An unprovisioned machine's 16992 is listed and closes every connection at once.
+        let now = (amt.opens_cleartext(), amt.tls(REMOTE).is_some());
+        if self.told == Some(now) {
+            return Ok(());
+        }
+        let mut ports = Map::new();
+        if let Some(port) = self.clear.filter(|_| now.0) {
+            ports.insert("16992".to_owned(), port.into());
+        }
+        if let Some(port) = self.tls.filter(|_| now.1) {
+            ports.insert("16993".to_owned(), port.into());
+        }
+        ports.insert("time_scale".to_owned(), self.time_scale.into());
+        fs::write(&self.draft, serde_json::to_vec_pretty(&Value::Object(ports))?)?;
+        fs::rename(&self.draft, &self.file)?;
+        self.told = Some(now);
+        Ok(())
+    }
+}

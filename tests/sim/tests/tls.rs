@@ -1,0 +1,407 @@
+//! Keys, certificates, and TLS on both doors.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test calls may fail it")]
+
+mod peer;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use peer::*;
+use ring::rand::SystemRandom;
+use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{
+    CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme};
+
+const PASSWORD: &str = "Correct-horse-1";
+const AMT: &str = "http://intel.com/wbem/wscim/1/amt-schema/1/";
+const TRANSFER: &str = "http://schemas.xmlsoap.org/ws/2004/09/transfer/";
+const REMOTE: &str = "Intel(r) AMT 802.3 TLS Settings";
+const LOCAL: &str = "Intel(r) AMT LMS TLS Settings";
+
+fn class(name: &str) -> String {
+    format!("{AMT}{name}")
+}
+
+fn invoke(door: &mut dyn Door, name: &str, method: &str, fields: &str) -> Answer {
+    post(door, "admin", PASSWORD, &invocation(&class(name), method, fields))
+}
+
+fn value(answer: &Answer) -> String {
+    leaf(answer, "ReturnValue")
+}
+
+fn transfer(door: &mut dyn Door, verb: &str, name: &str, body: &str, selector: Option<&str>) -> Answer {
+    let resource = class(name);
+    let instance = format!("<h:{name} xmlns:h=\"{resource}\">{body}</h:{name}>");
+    let body = if matches!(verb, "Put" | "Create") { instance.as_str() } else { "" };
+    let mut request = envelope(&format!("{TRANSFER}{verb}"), &resource, body);
+    if let Some(value) = selector {
+        request = selecting(&request, "InstanceID", value);
+    }
+    post(door, "admin", PASSWORD, &request)
+}
+
+/// DER by hand.
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let mut out = vec![tag];
+    match content.len() {
+        short @ ..0x80 => out.push(u8::try_from(short).unwrap()),
+        long => out.extend([&[0x82], u16::try_from(long).unwrap().to_be_bytes().as_slice()].concat()),
+    }
+    [out, content].concat()
+}
+
+const RSA: &str = "300d 0609 2a864886f70d010101 0500";
+const RSA_SHA256: &str = "300d 0609 2a864886f70d01010b 0500";
+
+fn spki(key: &[u8]) -> Vec<u8> {
+    der(0x30, &[&bytes(RSA), &der(3, &[&[0], key])])
+}
+
+fn name(text: &str) -> Vec<u8> {
+    der(0x30, &[&der(0x31, &[&der(0x30, &[&bytes("0603 550403"), &der(0x0c, &[text.as_bytes()])])])])
+}
+
+/// A certificate for this key, signed by the tests' own authority.
+fn certificate(key: &[u8], serial: u8) -> Vec<u8> {
+    let key_file = format!("{}/tests/chain/leaf.key", env!("CARGO_MANIFEST_DIR"));
+    let authority = RsaKeyPair::from_der(&std::fs::read(key_file).unwrap()).unwrap();
+    let validity = der(0x30, &[&der(0x17, &[b"200101000000Z"]), &der(0x17, &[b"491231235959Z"])]);
+    let body = der(
+        0x30,
+        &[
+            &bytes("a003 0201 02 0201"),
+            &[serial],
+            &bytes(RSA_SHA256),
+            &name("Authority"),
+            &validity,
+            &name("amt.example.com"),
+            &spki(key),
+        ],
+    );
+    let mut signature = vec![0; authority.public().modulus_len()];
+    authority.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &body, &mut signature).unwrap();
+    der(0x30, &[&body, &bytes(RSA_SHA256), &der(3, &[&[0], &signature])])
+}
+
+fn null_signed_request(key: &[u8]) -> Vec<u8> {
+    let body = der(0x30, &[&[2, 1, 0], &name("amt.example.com"), &spki(key), &[0xa0, 0]]);
+    der(0x30, &[&body, &bytes(RSA_SHA256), &der(3, &[&[0], &[0; 256]])])
+}
+
+fn generate(door: &mut dyn Door) -> (String, Vec<u8>) {
+    let fields = "<h:KeyAlgorithm>0</h:KeyAlgorithm><h:KeyLength>2048</h:KeyLength>";
+    let answer = invoke(door, "AMT_PublicKeyManagementService", "GenerateKeyPair", fields);
+    assert_eq!(value(&answer), "0");
+    let handle = leaf(&answer, "Selector");
+    let pair = transfer(door, "Get", "AMT_PublicPrivateKeyPair", "", Some(&handle));
+    (handle, STANDARD.decode(leaf(&pair, "DERKey")).unwrap())
+}
+
+fn add(door: &mut dyn Door, method: &str, certificate: &[u8]) -> Answer {
+    let fields = format!("<h:CertificateBlob>{}</h:CertificateBlob>", STANDARD.encode(certificate));
+    invoke(door, "AMT_PublicKeyManagementService", method, &fields)
+}
+
+fn context(handle: &str) -> String {
+    let part = |class: &str, key: &str, value: &str| {
+        format!(
+            "<a:Address>/wsman</a:Address><a:ReferenceParameters><w:ResourceURI>{AMT}{class}</w:ResourceURI>\
+             <w:SelectorSet><w:Selector Name=\"{key}\">{value}</w:Selector></w:SelectorSet></a:ReferenceParameters>"
+        )
+    };
+    let of = part("AMT_PublicKeyCertificate", "InstanceID", handle);
+    let to =
+        part("AMT_TLSProtocolEndpointCollection", "ElementName", "TLSProtocolEndpointInstances Collection");
+    format!(
+        "<h:ElementInContext>{of}</h:ElementInContext><h:ElementProvidingContext>{to}</h:ElementProvidingContext>"
+    )
+}
+
+fn settings(cleartext: Option<bool>) -> String {
+    let cleartext = cleartext
+        .map(|value| format!("<h:AcceptNonSecureConnections>{value}</h:AcceptNonSecureConnections>"));
+    format!(
+        "{}<h:Enabled>true</h:Enabled><h:MutualAuthentication>false</h:MutualAuthentication>",
+        cleartext.unwrap_or_default()
+    )
+}
+
+fn commit(door: &mut dyn Door) {
+    assert_eq!(value(&invoke(door, "AMT_SetupAndConfigurationService", "CommitChanges", "")), "0");
+}
+
+fn tls_port(sim: &Sim) -> Option<u16> {
+    json(&sim.dir.join("ports.json"))["16993"].as_u64().map(|port| u16::try_from(port).unwrap())
+}
+
+/// Takes any leaf and keeps it: what is served is what these tests are about.
+#[derive(Debug)]
+struct AnyLeaf(CryptoProvider);
+
+impl ServerCertVerifier for AnyLeaf {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, leaf, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, leaf, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn client() -> ClientConnection {
+    let provider = default_provider();
+    let config = ClientConfig::builder_with_provider(Arc::new(provider.clone()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyLeaf(provider)))
+        .with_no_client_auth();
+    ClientConnection::new(Arc::new(config), ServerName::try_from("amt.example.com").unwrap()).unwrap()
+}
+
+/// 16993 on the network; remembers the leaf it was last served.
+struct Secure {
+    port: u16,
+    leaf: Vec<u8>,
+    version: Option<rustls::ProtocolVersion>,
+}
+
+impl Secure {
+    fn new(sim: &Sim) -> Self {
+        Self { port: tls_port(sim).expect("16993 is not up"), leaf: Vec::new(), version: None }
+    }
+}
+
+impl Door for Secure {
+    fn exchange(&mut self, request: &[u8]) -> Vec<u8> {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut connection = client();
+        let mut stream = rustls::Stream::new(&mut connection, &mut socket);
+        stream.write_all(request).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        self.leaf = connection.peer_certificates().unwrap()[0].to_vec();
+        self.version = connection.protocol_version();
+        answer
+    }
+}
+
+/// TLS on, with a certificate of our own; the handle of the certificate, and the certificate.
+fn secured(sim: &Sim, door: &mut dyn Door, cleartext: bool) -> (String, Vec<u8>) {
+    activate(sim, PASSWORD);
+    let (_, key) = generate(door);
+    let leaf_der = certificate(&key, 1);
+    let added = add(door, "AddCertificate", &leaf_der);
+    assert_eq!(value(&added), "0");
+    let handle = leaf(&added, "Selector");
+    let created = transfer(door, "Create", "AMT_TLSCredentialContext", &context(&handle), None);
+    assert!(created.body.contains("ResourceCreated"), "{created:?}");
+    for (side, cleartext) in [(REMOTE, Some(cleartext)), (LOCAL, None)] {
+        let answer = transfer(door, "Put", "AMT_TLSSettingData", &settings(cleartext), Some(side));
+        assert_eq!(leaf(&answer, "Enabled"), "true");
+    }
+    (handle, leaf_der)
+}
+
+#[test]
+fn settings_that_are_not_committed_are_not_in_effect() {
+    let sim = Sim::vpro(&[]);
+    let mut door = Network(sim.port());
+    let (_, certificate) = secured(&sim, &mut door, false);
+    assert_eq!(tls_port(&sim), None);
+    assert_eq!(sim.state()["tls"]["serving"], serde_json::Value::Null);
+    commit(&mut door);
+    let mut secure = Secure::new(&sim);
+    let general = post(&mut secure, "admin", PASSWORD, &envelope(GET, GENERAL, ""));
+    assert_eq!((general.status, &secure.leaf), (200, &certificate));
+    assert_eq!(secure.version, Some(rustls::ProtocolVersion::TLSv1_2));
+    assert_eq!(sim.state()["tls"]["serving"].as_str(), Some(sha256_of(&certificate).as_str()));
+    assert!(json(&sim.dir.join("ports.json")).get("16992").is_none(), "the cleartext port is still there");
+    assert!(door.exchange(&request("", None)).is_empty(), "the cleartext port answered");
+    // The host's own way stays.
+    let host = post(&mut SecureLme::open(&sim), "admin", PASSWORD, &envelope(GET, GENERAL, ""));
+    assert_eq!(host.status, 200);
+}
+
+#[test]
+fn cleartext_stays_where_it_is_accepted() {
+    let sim = Sim::vpro(&[]);
+    let mut door = Network(sim.port());
+    secured(&sim, &mut door, true);
+    commit(&mut door);
+    assert!(tls_port(&sim).is_some());
+    assert_eq!(post(&mut door, "admin", PASSWORD, &envelope(GET, GENERAL, "")).status, 200);
+}
+
+#[test]
+fn the_old_certificate_is_served_until_the_context_is_put_and_committed() {
+    let sim = Sim::vpro(&[]);
+    let mut door = Network(sim.port());
+    let (old_handle, old) = secured(&sim, &mut door, false);
+    commit(&mut door);
+    let mut secure = Secure::new(&sim);
+    let served = |secure: &mut Secure| {
+        post(secure, "admin", PASSWORD, &envelope(GET, GENERAL, ""));
+        secure.leaf.clone()
+    };
+    let (_, key) = generate(&mut secure);
+    let new = certificate(&key, 2);
+    let handle = leaf(&add(&mut secure, "AddCertificate", &new), "Selector");
+    let again = transfer(&mut secure, "Create", "AMT_TLSCredentialContext", &context(&handle), None);
+    assert!(again.status == 400 && again.body.contains(">e:AlreadyExists<"), "{again:?}");
+    commit(&mut secure);
+    assert_eq!(served(&mut secure), old);
+    let put = transfer(&mut secure, "Put", "AMT_TLSCredentialContext", &context(&handle), None);
+    assert!(put.status == 200 && put.body.contains(&handle), "{put:?}");
+    assert_eq!(served(&mut secure), old);
+    let in_use = transfer(&mut secure, "Delete", "AMT_PublicKeyCertificate", "", Some(&handle));
+    assert!(in_use.body.contains(">e:AccessDenied<"), "{in_use:?}");
+    commit(&mut secure);
+    assert_eq!(served(&mut secure), new);
+    assert_eq!(
+        transfer(&mut secure, "Delete", "AMT_PublicKeyCertificate", "", Some(&old_handle)).status,
+        200
+    );
+}
+
+#[test]
+fn certificates_and_requests_must_fit_a_key() {
+    let sim = Sim::vpro(&[]);
+    activate(&sim, PASSWORD);
+    let mut door = Network(sim.port());
+    let (handle, key) = generate(&mut door);
+    let (_, other) = generate(&mut door);
+    let good = certificate(&key, 1);
+    let stranger = std::fs::read(format!("{}/tests/chain/root.der", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    for (method, der, wanted) in [
+        ("AddCertificate", &good, "0"),
+        ("AddCertificate", &good, "2058"),
+        ("AddCertificate", &good[1..].to_vec(), "2063"),
+        ("AddCertificate", &stranger, "2064"),
+        ("AddTrustedRootCertificate", &stranger, "0"),
+        ("AddTrustedRootCertificate", &stranger, "2058"),
+        ("AddTrustedRootCertificate", &vec![0x30, 0], "2063"),
+    ] {
+        assert_eq!(value(&add(&mut door, method, der)), wanted, "{method}");
+    }
+    let mut ask = |key: &str, request: &[u8]| {
+        let fields = format!(
+            "<h:KeyPair><a:Address>/wsman</a:Address><a:ReferenceParameters>\
+             <w:ResourceURI>{AMT}AMT_PublicPrivateKeyPair</w:ResourceURI><w:SelectorSet>\
+             <w:Selector Name=\"InstanceID\">{key}</w:Selector></w:SelectorSet></a:ReferenceParameters></h:KeyPair>\
+             <h:SigningAlgorithm>1</h:SigningAlgorithm>\
+             <h:NullSignedCertificateRequest>{}</h:NullSignedCertificateRequest>",
+            STANDARD.encode(request)
+        );
+        invoke(&mut door, "AMT_PublicKeyManagementService", "GeneratePKCS10RequestEx", &fields)
+    };
+    assert_eq!(value(&ask(&handle, &null_signed_request(&other))), "2064");
+    assert_eq!(value(&ask(&handle, &[0x30, 0])), "36");
+    assert_eq!(value(&ask("Intel(r) AMT Key: Handle: 7", &null_signed_request(&key))), "2053");
+    let request = null_signed_request(&key);
+    let signed = STANDARD.decode(leaf(&ask(&handle, &request), "SignedCertificateRequest")).unwrap();
+    let body = &request[4..request.len() - 15 - 261];
+    assert_eq!(&signed[4..4 + body.len()], body, "the body was changed");
+    let public = ring::signature::UnparsedPublicKey::new(&ring::signature::RSA_PKCS1_2048_8192_SHA256, &key);
+    public.verify(body, &signed[signed.len() - 256..]).unwrap();
+    for _ in 0..3 {
+        generate(&mut door);
+    }
+    let fields = "<h:KeyAlgorithm>0</h:KeyAlgorithm><h:KeyLength>2048</h:KeyLength>";
+    let full = invoke(&mut door, "AMT_PublicKeyManagementService", "GenerateKeyPair", fields);
+    assert_eq!(value(&full), "23");
+}
+
+#[test]
+fn tls_without_a_certificate_and_instances_without_a_name_are_refused() {
+    let sim = Sim::vpro(&[]);
+    activate(&sim, PASSWORD);
+    let mut door = Network(sim.port());
+    let table = [
+        (settings(Some(false)), Some(REMOTE), "e:AccessDenied"),
+        (settings(Some(false)), None, "e:InvalidSelectors"),
+        (settings(Some(false)), Some("Intel(r) AMT TLS"), "e:InvalidSelectors"),
+        (settings(None), Some(REMOTE), "e:SchemaValidationError"),
+        (settings(Some(false)), Some(LOCAL), "e:SchemaValidationError"),
+        (
+            settings(Some(true)) + "<h:NonSecureConnectionsSupported>true</h:NonSecureConnectionsSupported>",
+            Some(REMOTE),
+            "e:SchemaValidationError",
+        ),
+    ];
+    for (body, selector, wanted) in table {
+        let answer = transfer(&mut door, "Put", "AMT_TLSSettingData", &body, selector);
+        assert!(answer.body.contains(&format!(">{wanted}<")), "{wanted}: {answer:?}");
+    }
+    let missing = transfer(&mut door, "Get", "AMT_TLSCredentialContext", "", None);
+    assert!(missing.body.contains("b:DestinationUnreachable"), "{missing:?}");
+}
+
+/// 16993 through MEI: TLS in an APF channel.
+struct SecureLme(Lme);
+
+impl SecureLme {
+    fn open(sim: &Sim) -> Self {
+        Self(Lme::with_ports(&sim.dir, &["00004260", "0000026f", "00004261", "00000298"]))
+    }
+}
+
+impl Door for SecureLme {
+    fn exchange(&mut self, request: &[u8]) -> Vec<u8> {
+        let mut connection = client();
+        connection.writer().write_all(request).unwrap();
+        let mut answer = Vec::new();
+        let mut first = Vec::new();
+        connection.write_tls(&mut first).unwrap();
+        self.0.converse(16993, &first, &mut |data| {
+            let (mut data, mut out) = (data, Vec::new());
+            while !data.is_empty() {
+                connection.read_tls(&mut data).unwrap();
+                connection.process_new_packets().unwrap();
+                let _ = connection.reader().read_to_end(&mut answer);
+            }
+            while connection.wants_write() {
+                connection.write_tls(&mut out).unwrap();
+            }
+            out
+        });
+        answer
+    }
+}
