@@ -46,7 +46,7 @@ impl Features {
     /// What a machine has before anybody has set anything.
     #[must_use]
     pub fn new(facts: &Facts) -> Self {
-        let ports = [(0, facts.has_wired()), (1, true)].into_iter().filter(|(_, there)| *there);
+        let ports = [(0, facts.has_wired()), (1, facts.has_amt())].into_iter().filter(|(_, there)| *there);
         let ports = ports.map(|(number, _)| (number, port(number))).collect();
         let consent = Consent { required: CONSENT_ALL, code_timeout: 120, display_timeout: 300 };
         Self { general: general(), ports, redirection: 32768, listener: false, kvm: false, consent }

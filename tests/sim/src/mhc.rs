@@ -34,9 +34,11 @@ pub fn mhc_mutates(command: u8) -> bool {
 
 /// The answer. `status` stands in for the outcome where a fault says so.
 #[must_use]
-pub fn mhc_answer(message: &[u8], status: Option<u32>) -> Vec<u8> {
+pub fn mhc_answer(message: &[u8], facts: &Facts, status: Option<u32>) -> Vec<u8> {
     match (mhc_command(message), status) {
-        // This firmware is older than 16.1: the answer is the old boolean, and bit 7 is clear.
+        // From 16.1 on: bit 7 the new interface, 1 enabled, 0 may be changed; TLS is not enforced for the host.
+        (Some(0x51), None) if facts.is_tls_only() => 0x83u32.to_le_bytes().to_vec(),
+        // Before: the old boolean, and bit 7 is clear.
         (Some(0x51), None) => 1u32.to_le_bytes().to_vec(),
         // Enabling and disabling came with 16.1: the four bytes echoed, then the status.
         (_, status) => {
@@ -92,8 +94,13 @@ mod tests {
 
     #[test]
     fn the_old_answer_has_no_new_bits() {
-        assert_eq!(mhc_answer(&[0x05, 0x02, 0x51, 0x10], None), [1, 0, 0, 0]);
-        assert_eq!(mhc_answer(&[0x05, 0x03, 0x53, 0x10, 0], None), [0x05, 3, 0x53, 0x10, 0x89, 0, 0, 0]);
+        let (old, new) = (Profile::VproDesktopAmt16.facts(1), Profile::VproDesktopAmt16_1.facts(1));
+        assert_eq!(mhc_answer(&[0x05, 0x02, 0x51, 0x10], &old, None), [1, 0, 0, 0]);
+        assert_eq!(mhc_answer(&[0x05, 0x02, 0x51, 0x10], &new, None), [0x83, 0, 0, 0]);
+        assert_eq!(
+            mhc_answer(&[0x05, 0x03, 0x53, 0x10, 0], &old, None),
+            [0x05, 3, 0x53, 0x10, 0x89, 0, 0, 0]
+        );
         assert_eq!(mhc_command(&[0x05, 0x03, 0x51, 0x10]), None);
     }
 }

@@ -7,17 +7,55 @@ use crate::chance::derived;
 /// A machine type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
+    /// A business desktop with AMT 11.8.
+    VproDesktopAmt11,
+    /// A business desktop with AMT 12.0.
+    VproDesktopAmt12,
+    /// A desktop with Standard Manageability 14.1: AMT without KVM.
+    IsmDesktopAmt14,
+    /// A business desktop with AMT 15.0.
+    VproDesktopAmt15,
     /// A business desktop with AMT 16.0: the last generation with cleartext ports (`reference/amt.md` 4.5).
     VproDesktopAmt16,
+    /// A business desktop with AMT 16.1: TLS only on the network.
+    VproDesktopAmt16_1,
+    /// A business desktop with AMT 18.0: the last generation with a cleartext port for the host.
+    VproDesktopAmt18,
+    /// A business laptop with AMT 16.0 and no wired NIC.
+    VproLaptopWifiAmt16,
     /// A consumer laptop: an Intel ME without AMT, and a BIOS that says `vPro` all the same.
     ConsumerLaptop,
     /// A KVM guest without any ME.
     VmKvm,
 }
 
+/// What a machine is built like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// A desktop with a wired NIC of Intel's.
+    Desktop,
+    /// A business laptop with Wi-Fi only.
+    WifiLaptop,
+    /// A consumer laptop with a wired NIC that AMT could not use.
+    ConsumerLaptop,
+    /// A virtual machine.
+    Guest,
+}
+
 impl Profile {
     /// Every profile, in the order `oob-sim profiles` prints.
-    pub const ALL: [Self; 3] = [Self::VproDesktopAmt16, Self::ConsumerLaptop, Self::VmKvm];
+    pub const ALL: [Self; 10] = [
+        Self::VproDesktopAmt11,
+        Self::VproDesktopAmt12,
+        Self::IsmDesktopAmt14,
+        Self::VproDesktopAmt15,
+        Self::VproDesktopAmt16,
+        Self::VproDesktopAmt16_1,
+        Self::VproDesktopAmt18,
+        Self::VproLaptopWifiAmt16,
+        Self::ConsumerLaptop,
+        Self::VmKvm,
+    ];
 
     /// The profile of this name.
     ///
@@ -33,22 +71,67 @@ impl Profile {
     /// Its name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::VproDesktopAmt16 => "vpro-desktop-amt16",
-            Self::ConsumerLaptop => "consumer-laptop",
-            Self::VmKvm => "vm-kvm",
-        }
+        self.row().0
     }
 
     /// One line about it.
     #[must_use]
     pub fn about(self) -> &'static str {
+        self.row().1
+    }
+
+    /// What it is built like.
+    #[must_use]
+    pub fn body(self) -> Body {
         match self {
-            Self::VproDesktopAmt16 => {
-                "desktop with AMT 16.0, not provisioned, cleartext port 16992, wired link up"
+            Self::VproLaptopWifiAmt16 => Body::WifiLaptop,
+            Self::ConsumerLaptop => Body::ConsumerLaptop,
+            Self::VmKvm => Body::Guest,
+            _ => Body::Desktop,
+        }
+    }
+
+    /// Name, a line about it, firmware.
+    fn row(self) -> (&'static str, &'static str, [u16; 4]) {
+        match self {
+            Self::VproDesktopAmt11 => {
+                ("vpro-desktop-amt11", "desktop with AMT 11.8, not provisioned", [11, 8, 50, 3425])
             }
-            Self::ConsumerLaptop => "laptop with a consumer ME 16.0: no AMT, and an SMBIOS that says vPro",
-            Self::VmKvm => "KVM guest: QEMU in DMI, hypervisor flag, virtio NIC, no ME",
+            Self::VproDesktopAmt12 => {
+                ("vpro-desktop-amt12", "desktop with AMT 12.0, not provisioned", [12, 0, 67, 1579])
+            }
+            Self::IsmDesktopAmt14 => {
+                ("ism-desktop-amt14", "desktop with Standard Manageability 14.1: no KVM", [14, 1, 60, 1807])
+            }
+            Self::VproDesktopAmt15 => {
+                ("vpro-desktop-amt15", "desktop with AMT 15.0, not provisioned", [15, 0, 23, 1706])
+            }
+            Self::VproDesktopAmt16 => (
+                "vpro-desktop-amt16",
+                "desktop with AMT 16.0, not provisioned, cleartext port 16992, wired link up",
+                [16, 0, 15, 1735],
+            ),
+            Self::VproDesktopAmt16_1 => (
+                "vpro-desktop-amt16-1",
+                "desktop with AMT 16.1: on the network TLS only, with its own certificate at first",
+                [16, 1, 27, 2192],
+            ),
+            Self::VproDesktopAmt18 => (
+                "vpro-desktop-amt18",
+                "desktop with AMT 18.0: on the network TLS only, the host still in clear",
+                [18, 0, 5, 1913],
+            ),
+            Self::VproLaptopWifiAmt16 => (
+                "vpro-laptop-wifi-amt16",
+                "laptop with AMT 16.0 and Wi-Fi only: no wired port 0",
+                [16, 0, 15, 1735],
+            ),
+            Self::ConsumerLaptop => (
+                "consumer-laptop",
+                "laptop with a consumer ME 16.0: no AMT, and an SMBIOS that says vPro",
+                [16, 0, 15, 1735],
+            ),
+            Self::VmKvm => ("vm-kvm", "KVM guest: QEMU in DMI, hypervisor flag, virtio NIC, no ME", [0; 4]),
         }
     }
 
@@ -68,12 +151,44 @@ impl Profile {
             Self::VmKvm => [0x52, 0x54, 0x00, unique[29], unique[30], unique[31]],
             _ => [0x6c, 0x3c, 0x8c, unique[29], unique[30], unique[31]],
         };
-        Facts { profile: self, seed, uuid, serial, mac, firmware: FIRMWARE }
+        let [major, minor, hotfix, build] = self.row().2;
+        let firmware = Firmware { major, minor, hotfix, build };
+        Facts { profile: self, seed, uuid, serial, mac, firmware, platform: Platform::of(self) }
     }
 }
 
-/// The ME firmware of every profile that has an ME: 16.0.15.1735.
-const FIRMWARE: Firmware = Firmware { major: 16, minor: 0, hotfix: 15, build: 1735 };
+/// The chips of a machine, as PCI and SMBIOS name them.
+#[derive(Clone, Copy, Debug)]
+pub struct Platform {
+    /// The processor's name.
+    pub cpu: &'static str,
+    /// PCI device of the HECI function.
+    pub heci: u16,
+    /// PCI device of the chipset's LPC bridge.
+    pub pch: u16,
+    /// PCI device of the NIC.
+    pub nic: u16,
+}
+
+impl Platform {
+    fn of(profile: Profile) -> Self {
+        let (cpu, heci, pch, nic) = match profile {
+            Profile::VproDesktopAmt11 => ("Intel(R) Core(TM) i7-7700 CPU @ 3.60GHz", 0xa2ba, 0xa2c6, 0x15b7),
+            Profile::VproDesktopAmt12 => ("Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz", 0xa360, 0xa306, 0x15bb),
+            Profile::IsmDesktopAmt14 => ("Intel(R) Core(TM) i5-10500 CPU @ 3.10GHz", 0x06e0, 0x0687, 0x0d4c),
+            Profile::VproDesktopAmt15 => {
+                ("11th Gen Intel(R) Core(TM) i7-11700 @ 2.50GHz", 0x43e0, 0x4384, 0x15f9)
+            }
+            Profile::VproDesktopAmt16 => ("12th Gen Intel(R) Core(TM) i7-12700", 0x7ae8, 0x7a83, 0x1a1c),
+            Profile::VproDesktopAmt16_1 => ("13th Gen Intel(R) Core(TM) i7-13700", 0x7ae8, 0x7a83, 0x1a1c),
+            Profile::VproDesktopAmt18 => ("Intel(R) Core(TM) Ultra 7 165U", 0x7e70, 0x7e02, 0x550a),
+            Profile::VproLaptopWifiAmt16 => ("12th Gen Intel(R) Core(TM) i7-1265U", 0x51e0, 0x5182, 0x51f0),
+            Profile::ConsumerLaptop => ("12th Gen Intel(R) Core(TM) i5-1235U", 0x51e0, 0x5182, 0x1a1f),
+            Profile::VmKvm => ("Intel Xeon Processor (Skylake, IBRS)", 0, 0, 0),
+        };
+        Self { cpu, heci, pch, nic }
+    }
+}
 
 /// A firmware version.
 #[derive(Clone, Copy, Debug)]
@@ -103,19 +218,21 @@ pub struct Facts {
     pub mac: [u8; 6],
     /// Version of the ME firmware.
     pub firmware: Firmware,
+    /// Its chips.
+    pub platform: Platform,
 }
 
 impl Facts {
     /// Whether the firmware has AMT.
     #[must_use]
     pub fn has_amt(&self) -> bool {
-        self.profile == Profile::VproDesktopAmt16
+        matches!(self.profile.body(), Body::Desktop | Body::WifiLaptop)
     }
 
     /// Whether AMT has a wired port.
     #[must_use]
     pub fn has_wired(&self) -> bool {
-        self.has_amt()
+        self.profile.body() == Body::Desktop
     }
 
     /// Whether the network side speaks TLS only: 16.1 and later (`reference/amt.md` 4.5).
@@ -127,7 +244,7 @@ impl Facts {
     /// Whether the firmware has KVM: Standard Manageability has none.
     #[must_use]
     pub fn has_kvm(&self) -> bool {
-        self.has_amt()
+        self.has_amt() && self.profile != Profile::IsmDesktopAmt14
     }
 
     /// Whether there is an ME with a MEI device.

@@ -140,13 +140,14 @@ fn ansi(text: &str) -> Vec<u8> {
 fn code_versions(facts: &Facts) -> Vec<u8> {
     let Firmware { build, .. } = facts.firmware;
     let (version, build) = (facts.version(), build.to_string());
-    // 16392 = 0x4008: AMT Pro and Corporate.
+    // 0x4008: AMT Pro and Corporate; 0x4010: Standard Manageability, which has no KVM.
+    let sku = if facts.has_kvm() { "16392" } else { "16400" };
     let pairs = [
         ("Flash", version.as_str()),
         ("Netstack", &version),
         ("AMTApps", &version),
         ("AMT", &version),
-        ("Sku", "16392"),
+        ("Sku", sku),
         ("VendorID", "8086"),
         ("Build Number", &build),
         ("Recovery Version", &version),
@@ -179,21 +180,23 @@ fn hash_entry(handle: u32, amt: &Amt) -> Result<Vec<u8>, u32> {
     Ok([flags, fixed(&root.hash, 64), vec![algorithm], ansi(&root.name)].concat())
 }
 
-/// Wired: with an address once AMT has its own; its mode is active then, passive before. Wireless: there is
-/// none, and all is zero (the references name no status for it).
+/// With an address once AMT has its own; the mode is active then, passive before. Where there is no such interface
+/// all is zero (the references name no status for it).
 fn lan(interface: u32, amt: &Amt, facts: &Facts) -> Result<Vec<u8>, u32> {
-    match interface {
-        0 => {
-            let provisioned = amt.is_provisioned();
-            let address = if provisioned && amt.link_up() { u32::from_be_bytes([192, 0, 2, 40]) } else { 0 };
-            let mut out = words(&[1, address, 1]);
-            out.extend([if provisioned { 1 } else { 2 }, u8::from(amt.link_up())]);
-            out.extend(facts.mac);
-            Ok(out)
-        }
-        1 => Ok(vec![0; 20]),
-        _ => Err(status::PARAMETER),
+    let (there, up) = match interface {
+        0 => (facts.has_wired(), amt.link_up()),
+        1 => (!facts.has_wired(), true),
+        _ => return Err(status::PARAMETER),
+    };
+    if !there {
+        return Ok(vec![0; 20]);
     }
+    let provisioned = amt.is_provisioned();
+    let address = if provisioned && up { u32::from_be_bytes([192, 0, 2, 40]) } else { 0 };
+    let mut out = words(&[1, address, 1]);
+    out.extend([if provisioned { 1 } else { 2 }, u8::from(up)]);
+    out.extend(facts.mac);
+    Ok(out)
 }
 
 fn local_account(body: &[u8], amt: &Amt) -> Result<Vec<u8>, u32> {

@@ -97,8 +97,7 @@ impl Amt {
             return refusal::PARAMETER;
         }
         let Some(leaf) = self.chain.leaf() else { return refusal::STATE };
-        let Surroundings { pki_suffix, link_up, .. } = &self.surroundings;
-        let fits = fits_domain(leaf, pki_suffix, self.dhcp_suffix());
+        let (fits, link_up) = (fits_domain(leaf, self.pki_suffix(), self.dhcp_suffix()), self.link_up());
         let nonce = self.nonce.take().unwrap_or_default();
         let message = [&nonce, proof.nonce].concat();
         // A nonce of zeros is none that was handed out.
@@ -129,12 +128,12 @@ impl Amt {
     /// DHCP option 15; a link that is down brings none.
     #[must_use]
     pub fn dhcp_suffix(&self) -> &str {
-        if self.surroundings.link_up { &self.surroundings.dhcp_suffix } else { "" }
+        if self.link_up() { &self.surroundings.dhcp_suffix } else { "" }
     }
 
     /// Whether the wired link is up.
     #[must_use]
     pub fn link_up(&self) -> bool {
-        self.surroundings.link_up
+        self.surroundings.link_up && self.facts.has_wired()
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::profile::{Facts, Profile};
+use crate::profile::{Body, Facts};
 
 /// The BIOS version of every machine that has a BIOS of this maker; PTHI code versions show it, too.
 pub const BIOS_VERSION: &str = "1.14.2";
@@ -88,33 +88,43 @@ impl Identity {
         let maker = "Example Computer Corp.";
         let serial = facts.serial.clone();
         let board_serial = format!("/{serial}/EXB{:02X}{:02X}/", facts.mac[4], facts.mac[5]);
-        match facts.profile {
-            Profile::VproDesktopAmt16 => Self {
+        match facts.profile.body() {
+            Body::Desktop => Self {
                 bios: [maker, BIOS_VERSION, "03/14/2023"],
                 system: [maker, "ExampleDesk 7100", "", "0B1A", "ExampleDesk"],
                 board: [maker, "0EX7100", "A01"],
                 chassis: 3,
-                cpu: ["GenuineIntel", "12th Gen Intel(R) Core(TM) i7-12700"],
+                cpu: ["GenuineIntel", facts.platform.cpu],
                 serial,
                 board_serial,
                 is_guest: false,
             },
-            Profile::ConsumerLaptop => Self {
+            Body::WifiLaptop => Self {
+                bios: [maker, BIOS_VERSION, "06/02/2023"],
+                system: [maker, "ExampleBook Pro 14", "", "0B9D", "ExampleBook Pro"],
+                board: [maker, "0EXP140", "A00"],
+                chassis: 10,
+                cpu: ["GenuineIntel", facts.platform.cpu],
+                serial,
+                board_serial,
+                is_guest: false,
+            },
+            Body::ConsumerLaptop => Self {
                 bios: [maker, BIOS_VERSION, "06/02/2023"],
                 system: [maker, "ExampleBook 15", "", "0B7C", "ExampleBook"],
                 board: [maker, "0EXB150", "A00"],
                 chassis: 10,
-                cpu: ["GenuineIntel", "12th Gen Intel(R) Core(TM) i5-1235U"],
+                cpu: ["GenuineIntel", facts.platform.cpu],
                 serial,
                 board_serial,
                 is_guest: false,
             },
-            Profile::VmKvm => Self {
+            Body::Guest => Self {
                 bios: ["SeaBIOS", "1.16.2-debian-1.16.2-1", "04/01/2014"],
                 system: ["QEMU", "Standard PC (Q35 + ICH9, 2009)", "pc-q35-7.2", "", ""],
                 board: ["", "", ""],
                 chassis: 1,
-                cpu: ["GenuineIntel", "Intel Xeon Processor (Skylake, IBRS)"],
+                cpu: ["GenuineIntel", facts.platform.cpu],
                 serial: String::new(),
                 board_serial: String::new(),
                 is_guest: true,

@@ -2,7 +2,7 @@
 //! lays them out.
 
 use super::Identity;
-use crate::profile::{Facts, Firmware, Profile};
+use crate::profile::{Facts, Firmware};
 
 /// The table and its version 3 entry point.
 pub(super) fn tables(facts: &Facts, identity: &Identity) -> (Vec<u8>, Vec<u8>) {
@@ -114,14 +114,15 @@ fn common(table: &mut Table, facts: &Facts, identity: &Identity) {
 
 /// What the makers' types say of the ME. A consumer machine has the `vPro` tag too: it means nothing.
 fn manageability(table: &mut Table, facts: &Facts) {
-    let amt = facts.profile == Profile::VproDesktopAmt16;
+    let amt = facts.has_amt();
     let Firmware { major, minor, hotfix, build } = facts.firmware;
     let mut record = Record::default();
     // Type 130: supported, enabled, IDE-R, SOL, network; then extended capabilities as seen.
     record.bytes(b"$AMT").bytes(&[u8::from(amt); 5]).bytes(&[0xa5, 0xaf, 0x02, 0x80, 0, u8::from(amt), 0]);
     record.close(table, 130, 0xf02b);
     // Type 131: ME capabilities are at 24, the version at 28 in the order minor, major, build, hotfix.
-    let (pch, nic, capabilities) = if amt { (0x7a83, 0x1a1c, 0xc009) } else { (0x5182, 0x1a1f, 0x2021) };
+    let capabilities = if amt { 0xc009 } else { 0x2021 };
+    let (pch, nic) = (facts.platform.pch, facts.platform.nic);
     record.long(0x35).word(if amt { major } else { 0 }).word(0).word(0).word(4);
     record.word(0xf8).word(pch).long(0).long(capabilities);
     record.word(minor).word(major).word(build).word(hotfix);

@@ -4,7 +4,7 @@ use std::io;
 
 use super::Tree;
 use crate::mei::Client;
-use crate::profile::{Facts, Profile, canonical};
+use crate::profile::{Body, Facts, canonical};
 
 /// HFSTS1..6: working normally, initialized, not in manufacturing mode; word 3 tells the SKU (3 corporate, 2
 /// consumer; `reference/detect.md` 1.3).
@@ -17,7 +17,7 @@ const HECI: &str = "0000:00:16.0";
 
 /// The HECI function, its MEI device and the firmware clients on the MEI bus.
 pub(super) fn mei(tree: &Tree, facts: &Facts) -> io::Result<()> {
-    let id = if facts.has_amt() { 0x7ae8 } else { 0x51e0 }; // Alder Lake S, P
+    let id = facts.platform.heci;
     let status = firmware_status(facts);
     let mut config = config_space(0x8086, id, 0x07_8000, 0x11);
     for (offset, word) in [0x40, 0x48, 0x60, 0x64, 0x68, 0x6c].into_iter().zip(status) {
@@ -75,12 +75,17 @@ pub(super) fn network(tree: &Tree, facts: &Facts) -> io::Result<()> {
         ("mtu", "65536"),
     ];
     tree.attributes("sys/class/net/lo", &lo)?;
-    match facts.profile {
-        Profile::VproDesktopAmt16 => {
-            pci(tree, "0000:00:1f.6", &config_space(0x8086, 0x1a1c, 0x02_0000, 0x11), "e1000e")?;
+    match facts.profile.body() {
+        Body::Desktop => {
+            pci(tree, "0000:00:1f.6", &config_space(0x8086, facts.platform.nic, 0x02_0000, 0x11), "e1000e")?;
             nic(tree, "eno1", facts.mac, true, "0000:00:1f.6")
         }
-        Profile::ConsumerLaptop => {
+        Body::WifiLaptop => {
+            pci(tree, "0000:00:14.3", &config_space(0x8086, facts.platform.nic, 0x02_8000, 0x01), "iwlwifi")?;
+            nic(tree, "wlp0s20f3", facts.mac, true, "0000:00:14.3")?;
+            tree.directory("sys/class/net/wlp0s20f3/wireless")
+        }
+        Body::ConsumerLaptop => {
             pci(tree, "0000:02:00.0", &config_space(0x10ec, 0x8168, 0x02_0000, 0x15), "r8169")?;
             nic(tree, "enp2s0", facts.mac, false, "0000:02:00.0")?;
             pci(tree, "0000:00:14.3", &config_space(0x8086, 0x51f0, 0x02_8000, 0x01), "iwlwifi")?;
@@ -89,7 +94,7 @@ pub(super) fn network(tree: &Tree, facts: &Facts) -> io::Result<()> {
             nic(tree, "wlp0s20f3", mac, true, "0000:00:14.3")?;
             tree.directory("sys/class/net/wlp0s20f3/wireless")
         }
-        Profile::VmKvm => {
+        Body::Guest => {
             pci(tree, "0000:01:00.0", &config_space(0x1af4, 0x1041, 0x02_0000, 0x01), "virtio-pci")?;
             let virtio =
                 [("vendor", "0x1af4"), ("device", "0x0001"), ("modalias", "virtio:d00000001v00001AF4")];

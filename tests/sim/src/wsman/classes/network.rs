@@ -71,18 +71,23 @@ fn put_general(call: &mut Call<'_>, at: usize) -> Result<(), Rejection> {
 fn ports(amt: &Amt, facts: &Facts) -> Vec<Instance> {
     let instance = |(number, values): (&u8, &Values)| {
         let wired = *number == 0;
-        let mac =
-            if wired { facts.mac.map(|byte| format!("{byte:02x}")).join("-") } else { NO_MAC.to_owned() };
+        // A desktop has the wireless instance too, without a radio behind it (recorded).
+        let up = if wired { amt.link_up() } else { !facts.has_wired() };
+        let mac = if wired || up {
+            facts.mac.map(|byte| format!("{byte:02x}")).join("-")
+        } else {
+            NO_MAC.to_owned()
+        };
         let id = format!("Intel(r) AMT Ethernet Port Settings {number}");
         let mut leaves = leaves(&[
             ("ElementName", "Intel(r) AMT Ethernet Port Settings"),
             ("InstanceID", &id),
-            ("LinkIsUp", if wired && amt.link_up() { "true" } else { "false" }),
+            ("LinkIsUp", if up { "true" } else { "false" }),
             ("MACAddress", &mac),
             ("PhysicalConnectionType", if wired { "0" } else { "3" }),
         ]);
         add(&mut leaves, values);
-        if wired && amt.link_up() && values.get("DHCPEnabled").is_some_and(|values| values[0] == "true") {
+        if up && values.get("DHCPEnabled").is_some_and(|values| values[0] == "true") {
             // What the lease brought.
             for (name, value) in [("DefaultGateway", "192.0.2.1"), ("PrimaryDNS", "192.0.2.1")] {
                 leaves.push((name, value.into()));
