@@ -368,8 +368,13 @@ fn record_proof(
         run.journal.append(JournalEntry::Closed { generation: open.generation }).map_err(late)?;
     }
     let mut text = format!("AMT is in {}; a fresh login works, a wrong password is refused", mode.name());
-    if !applied.settings.is_empty() {
-        text += &format!("; read back: {}", applied.settings.join(", "));
+    let (asserted, read): (Vec<_>, Vec<_>) =
+        applied.settings.iter().map(String::as_str).partition(|word| *word == "mebx = true");
+    if !read.is_empty() {
+        text += &format!("; read back: {}", read.join(", "));
+    }
+    if !asserted.is_empty() {
+        text += "; AMT took the MEBx password and gives no way to read it back";
     }
     if let Some(why) = instead {
         text += &format!(". Admin control mode was not possible: {why}");
