@@ -31,6 +31,7 @@ pub mod mhc;
 pub mod mkhi;
 pub mod pthi;
 pub mod verbs;
+pub mod verifier;
 pub mod x509;
 pub mod xml;
 
