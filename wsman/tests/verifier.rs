@@ -87,7 +87,7 @@ fn connect(
     Ok(client.protocol_version().unwrap())
 }
 
-fn refusal(error: Error) -> Refusal {
+fn refusal(error: &Error) -> Refusal {
     let Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = &error else {
         panic!("{error:?}")
     };
@@ -134,7 +134,7 @@ fn another_certificate_than_the_pinned_one_is_refused_even_of_the_same_key() {
     let pinned = from_pem(include_str!("certificates/v1-leaf.pem"));
     let served = from_pem(include_str!("certificates/sha256-leaf.pem"));
     let error = handshake(Pinned::new(certificate_pin(&pinned)), &[served, pinned], &rsa_key()).unwrap_err();
-    assert!(matches!(refusal(error), Refusal::NotPinned { .. }));
+    assert!(matches!(refusal(&error), Refusal::NotPinned { .. }));
 }
 
 /// Who shows the right certificate without its key is not the device.
@@ -194,7 +194,7 @@ fn the_organizations_ca_is_accepted_without_alternative_names() {
         assert_eq!(handshake(organization.verifier(name), &chain, &rsa_key()), Ok(()), "{name:?}");
     }
     let error = handshake(organization.verifier(Some("pc8.example.com")), &chain, &rsa_key()).unwrap_err();
-    assert_eq!(refusal(error), Refusal::OtherName { expected: "pc8.example.com".to_owned() });
+    assert_eq!(refusal(&error), Refusal::OtherName { expected: "pc8.example.com".to_owned() });
     // A DNS name counts as well.
     let mut machine = params("AMT");
     machine.subject_alt_names = vec![rcgen::SanType::DnsName("pc7.example.com".try_into().unwrap())];
