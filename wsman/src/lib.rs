@@ -8,6 +8,8 @@
 //! apf               port forwarding over the LME client              Session: receive / poll_transmit
 //! client            WS-Man over HTTP over any byte stream            Client<T: Transport>
 //!   envelope, verbs, xml, fault, http, digest, classes               what Client is made of
+//! x509              provisioning chains, public keys                 preflight
+//! verifier          the device's certificate, for rustls             Pinned, OrgCa, OnDie
 //! ```
 //!
 //! Success and failure travel on independent layers: HTTP status, SOAP fault, `ReturnValue`, PTHI status

@@ -1,16 +1,18 @@
 //! Who the device is over TLS: our own rules instead of the web's.
 //!
 //! AMT's certificates have no subject alternative name, old ones are X.509 version 1, and the address that is dialed is
-//! never the name in them. So identity is either a pin or a CA of the organization, and there is no third way and none
-//! that accepts everything. The handshake signature is always checked, with the raw public key: rustls' own helpers
+//! never the name in them. So identity is a pin, a CA of the organization, or the chain that the die itself made, and none
+//! of the three accepts everything. The handshake signature is always checked, with the raw public key: rustls' own helpers
 //! refuse version 1 before they look at the key.
 //!
 //! What rustls cannot do at all stays undone (`reference/crates.md` 3): TLS 1.1 and older, RSA key exchange, CBC suites,
 //! RSA keys below 2048 bits.
 
+mod on_die;
 mod org_ca;
 mod pinned;
 
+pub use on_die::{ON_DIE_ROOT, OnDie, OnDieRefusal};
 pub use org_ca::OrgCa;
 pub use pinned::Pinned;
 

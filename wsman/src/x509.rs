@@ -14,6 +14,7 @@ pub use certificate::{CertificateError, ProvisioningChain};
 pub use preflight::{Device, MOST_CERTIFICATES, Ready, preflight};
 pub use public_key::{certificate_pin, public_key_from_pkcs1, spki_of, spki_pin};
 pub use rules::{BrokenRule, SuffixSource};
+pub(crate) use signature::verify_signature;
 
 /// What the provisioning key signs (RSA PKCS#1 v1.5, SHA-256): the device's nonce, then ours.
 /// `configuration_nonce` is the decoded `ConfigurationNonce`, 20 bytes and new with every Get.

@@ -310,6 +310,11 @@ fn every_certificate_of_the_chain_must_be_in_its_time() {
         only(pki.all(), device(&[pki.entry()]))
     };
     let good = (2010, 2040);
+    let text = judge_years((2020, 2026), good).to_string();
+    assert!(
+        text.contains("expired on Jan  1 ") && text.contains(" 2026 ") && text.contains(" 2027 "),
+        "{text}"
+    );
     assert!(
         matches!(judge_years((2020, 2026), good), BrokenRule::Expired { subject, now: NOW, .. } if subject.contains("amt"))
     );

@@ -1,5 +1,7 @@
 //! The rules of a provisioning chain, each with a text that says what is wrong and what to do.
 
+use x509_parser::time::ASN1Time;
+
 use crate::pthi::HashAlgorithm;
 
 /// Where the device has the DNS suffix from that the certificate's name must match.
@@ -73,7 +75,7 @@ pub enum BrokenRule {
         subject: String,
     },
     /// Its time is over.
-    #[error("{subject} expired at {not_after} (seconds since 1970; it is {now} now); have it renewed")]
+    #[error("{subject} expired on {} (it is {} now); have it renewed", time_text(.not_after), time_text(.now))]
     Expired {
         /// The certificate.
         subject: String,
@@ -84,8 +86,8 @@ pub enum BrokenRule {
     },
     /// Its time is to come.
     #[error(
-        "{subject} is valid from {not_before} on (seconds since 1970; it is {now} now); \
-         check this machine's clock, or wait"
+        "{subject} is valid from {} on (it is {} now); check this machine's clock, or wait",
+        time_text(.not_before), time_text(.now)
     )]
     NotYetValid {
         /// The certificate.
@@ -214,4 +216,9 @@ impl std::fmt::Display for SuffixSource {
             Self::Dhcp => "from DHCP option 15, as no PKI DNS suffix is set",
         })
     }
+}
+
+fn time_text(seconds: &i64) -> String {
+    ASN1Time::from_timestamp(*seconds)
+        .map_or_else(|_| format!("second {seconds} since 1970"), |time| time.to_string())
 }
