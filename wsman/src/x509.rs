@@ -12,7 +12,9 @@ mod signature;
 
 pub use certificate::{CertificateError, ProvisioningChain};
 pub use preflight::{Device, MOST_CERTIFICATES, Ready, preflight};
-pub use public_key::{certificate_pin, public_key_from_pkcs1, spki_of, spki_pin};
+pub use public_key::{
+    certificate_pin, is_request_of, public_key_from_pkcs1, spki_from_pkcs1, spki_of, spki_pin,
+};
 pub use rules::{BrokenRule, SuffixSource};
 pub(crate) use signature::verify_signature;
 

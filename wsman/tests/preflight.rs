@@ -234,6 +234,22 @@ fn what_is_no_certificate_says_which() {
 }
 
 #[test]
+fn a_pem_file_is_read_whatever_else_is_in_it() {
+    let (leaf, root) =
+        (include_str!("certificates/sha256-leaf.pem"), include_str!("certificates/sha1-root.pem"));
+    let key = include_str!("certificates/leaf-key.pem");
+    let file = format!("Bag Attributes\r\n{key}{}{leaf}", root.replace('\n', "\r\n"));
+    let der = from_pem(root);
+    let hashes = [entry("Old", HashAlgorithm::Sha256, digest(&SHA256, &der).as_ref())];
+    let old = Device { amt_major: Some(12), ..device(&hashes) };
+    let ready = preflight(&ProvisioningChain::from_pem(&file).unwrap(), old, NOW).unwrap();
+    assert_eq!(ready.certificates, [from_pem(leaf), der]);
+    assert_eq!(ProvisioningChain::from_pem(key).err(), Some(CertificateError::Empty));
+    let cut = &file[..file.len() - 40];
+    assert_eq!(ProvisioningChain::from_pem(cut).err(), Some(CertificateError::Unreadable { number: 2 }));
+}
+
+#[test]
 fn a_chain_with_a_hole_names_the_certificate_that_is_missing() {
     let pki = Pki::new(Leaf::default());
     let hashes = [pki.entry()];

@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on panics
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use oob_wsman::x509::{certificate_pin, public_key_from_pkcs1, signature_input, spki_of, spki_pin};
+use oob_wsman::x509::{
+    certificate_pin, is_request_of, public_key_from_pkcs1, signature_input, spki_from_pkcs1, spki_of,
+    spki_pin,
+};
+use rcgen::{CertificateParams, KeyPair};
 
 fn leaf() -> Vec<u8> {
     let pem = include_str!("certificates/sha256-leaf.pem");
@@ -36,6 +40,7 @@ fn a_pkcs1_key_becomes_the_spki_of_the_same_key() {
     for bad in ["", "AAAA", "not base64!", &key[..key.len() - 4]] {
         assert_eq!(public_key_from_pkcs1(bad), None, "{bad}");
     }
+    assert_eq!(spki_from_pkcs1(&BASE64.decode(key).unwrap()), spki_of(&leaf()));
     let trailing = BASE64.encode([BASE64.decode(key).unwrap(), vec![0]].concat());
     assert_eq!(public_key_from_pkcs1(&trailing), None);
 }
@@ -44,4 +49,27 @@ fn a_pkcs1_key_becomes_the_spki_of_the_same_key() {
 fn the_devices_nonce_comes_first() {
     let input = signature_input(&[1; 20], &[2; 20]);
     assert_eq!((input[..20].to_vec(), input[20..].to_vec()), (vec![1; 20], vec![2; 20]));
+}
+
+#[test]
+fn a_request_counts_only_for_the_key_that_signed_it() {
+    let key = |pem| KeyPair::from_pem(pem).unwrap();
+    let ours = key(include_str!("certificates/leaf-key.pem"));
+    let theirs = key(include_str!("certificates/ca-key.pem"));
+    let request = |key: &KeyPair| CertificateParams::default().serialize_request(key).unwrap().der().to_vec();
+    let spki = spki_of(&leaf()).unwrap();
+    let good = request(&ours);
+    assert!(is_request_of(&good, &spki));
+    assert!(!is_request_of(&request(&theirs), &spki), "signed well, for another key");
+    // What AMT is given to sign: the right key and no signature.
+    let mut null_signed = good.clone();
+    let signature = null_signed.len() - 256;
+    null_signed[signature..].fill(0);
+    assert!(!is_request_of(&null_signed, &spki));
+    let mut changed = good.clone();
+    let common_name = good.windows(5).position(|five| five == b"rcgen").unwrap();
+    changed[common_name] ^= 1;
+    assert!(!is_request_of(&changed, &spki));
+    assert!(!is_request_of(&[good.as_slice(), &[0]].concat(), &spki));
+    assert!(!is_request_of(b"", &spki));
 }

@@ -1,5 +1,6 @@
 //! A certificate as far as the rules look at it, owned.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 use x509_parser::{extensions::ParsedExtension, public_key::PublicKey};
 
@@ -23,6 +24,19 @@ pub enum CertificateError {
 }
 
 impl ProvisioningChain {
+    /// Reads all CERTIFICATE blocks of a PEM file, in any order; other blocks and text between them are skipped.
+    pub fn from_pem(pem: &str) -> Result<Self, CertificateError> {
+        let mut certificates = Vec::new();
+        for (index, block) in pem.split(BEGIN).skip(1).enumerate() {
+            let number = index + 1;
+            let unreadable = CertificateError::Unreadable { number };
+            let (body, _) = block.split_once(END).ok_or(unreadable)?;
+            let body: String = body.split_ascii_whitespace().collect();
+            certificates.push(BASE64.decode(body).map_err(|_| unreadable)?);
+        }
+        Self::from_der(certificates)
+    }
+
     /// Reads certificates, each DER, in any order. One that stands twice counts once.
     pub fn from_der(certificates: Vec<Vec<u8>>) -> Result<Self, CertificateError> {
         let mut read: Vec<Certificate> = Vec::new();
@@ -121,3 +135,5 @@ impl Certificate {
 }
 
 pub(super) const SERVER_AUTH: &str = "1.3.6.1.5.5.7.3.1";
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";

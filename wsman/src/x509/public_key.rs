@@ -2,7 +2,9 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ring::digest::{SHA256, digest};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509CertificationRequest};
+
+use super::signature::verify;
 
 /// SHA-256 of a whole certificate (DER): what [`crate::verifier::Pinned`] compares.
 pub fn certificate_pin(der: &[u8]) -> [u8; 32] {
@@ -24,13 +26,33 @@ pub fn spki_of(der: &[u8]) -> Option<Vec<u8>> {
 /// The SubjectPublicKeyInfo (DER) of an RSA key that AMT tells as base64 of a PKCS#1 RSAPublicKey (`DERKey`). `None` if
 /// it is not that.
 pub fn public_key_from_pkcs1(der_key: &str) -> Option<Vec<u8>> {
-    let key = BASE64.decode(der_key.trim()).ok()?;
-    let (rest, _) = x509_parser::public_key::RSAPublicKey::from_der(&key).ok()?;
+    spki_from_pkcs1(&BASE64.decode(der_key.trim()).ok()?)
+}
+
+/// The SubjectPublicKeyInfo (DER) of a PKCS#1 RSAPublicKey (DER), as RSA libraries give it for a private key. `None` if
+/// it is not that.
+pub fn spki_from_pkcs1(key: &[u8]) -> Option<Vec<u8>> {
+    let (rest, _) = x509_parser::public_key::RSAPublicKey::from_der(key).ok()?;
     if !rest.is_empty() {
         return None;
     }
-    let bits = element(0x03, &[&[0], key.as_slice()].concat()); // BIT STRING without unused bits
+    let bits = element(0x03, &[&[0], key].concat()); // BIT STRING without unused bits
     Some(element(0x30, &[RSA_ENCRYPTION, bits.as_slice()].concat()))
+}
+
+/// Whether a PKCS#10 request (DER) is signed by the key that it is for, and whether that key is `spki`: then whoever
+/// answered with it holds the private half. SHA-1 signatures count, since the request is thrown away.
+pub fn is_request_of(der: &[u8], spki: &[u8]) -> bool {
+    let Ok((rest, request)) = X509CertificationRequest::from_der(der) else { return false };
+    let info = &request.certification_request_info;
+    rest.is_empty()
+        && info.subject_pki.raw == spki
+        && verify(
+            spki,
+            &request.signature_algorithm.algorithm.to_id_string(),
+            info.raw,
+            &request.signature_value.data,
+        ) == Some(true)
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

@@ -12,13 +12,17 @@ use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
 /// Small keys and SHA-1 are checked like others, so that each rule says its own thing.
 pub(crate) fn verify_signature(der: &[u8], issuer_spki: &[u8]) -> Option<bool> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let (_, key) = SubjectPublicKeyInfo::from_der(issuer_spki).ok()?;
+    let algorithm = certificate.signature_algorithm.algorithm.to_id_string();
+    verify(issuer_spki, &algorithm, certificate.tbs_certificate.as_ref(), &certificate.signature_value.data)
+}
+
+/// Checks a signature with an algorithm in dotted numbers. `None`: one that this program cannot check.
+pub(super) fn verify(spki: &[u8], algorithm: &str, message: &[u8], signature: &[u8]) -> Option<bool> {
+    let (_, key) = SubjectPublicKeyInfo::from_der(spki).ok()?;
     let kind = key.algorithm.algorithm.to_id_string();
     let curve =
         key.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok()).map(|oid| oid.to_id_string());
-    let hash = certificate.signature_algorithm.algorithm.to_id_string();
-    let algorithm: &'static dyn VerificationAlgorithm = match (kind.as_str(), curve.as_deref(), hash.as_str())
-    {
+    let algorithm: &'static dyn VerificationAlgorithm = match (kind.as_str(), curve.as_deref(), algorithm) {
         (RSA, _, SHA1_WITH_RSA) => &RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
         (RSA, _, "1.2.840.113549.1.1.11") => &RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
         (RSA, _, "1.2.840.113549.1.1.12") => &RSA_PKCS1_2048_8192_SHA384,
@@ -30,7 +34,7 @@ pub(crate) fn verify_signature(der: &[u8], issuer_spki: &[u8]) -> Option<bool> {
         _ => return None,
     };
     let key = UnparsedPublicKey::new(algorithm, &key.subject_public_key.data);
-    Some(key.verify(certificate.tbs_certificate.as_ref(), &certificate.signature_value.data).is_ok())
+    Some(key.verify(message, signature).is_ok())
 }
 
 pub(super) const SHA1_WITH_RSA: &str = "1.2.840.113549.1.1.5";
