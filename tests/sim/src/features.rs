@@ -26,6 +26,8 @@ pub struct Features {
     pub kvm: bool,
     /// `IPS_OptInService`.
     pub consent: Consent,
+    /// `CIM_AssociatedPowerManagementService.PowerState`. Told only: nothing of the host goes off.
+    pub power: u32,
 }
 
 /// Consent of the user.
@@ -49,7 +51,7 @@ impl Features {
         let ports = [(0, facts.has_wired()), (1, facts.has_amt())].into_iter().filter(|(_, there)| *there);
         let ports = ports.map(|(number, _)| (number, port(number))).collect();
         let consent = Consent { required: CONSENT_ALL, code_timeout: 120, display_timeout: 300 };
-        Self { general: general(), ports, redirection: 32768, listener: false, kvm: false, consent }
+        Self { general: general(), ports, redirection: 32768, listener: false, kvm: false, consent, power: 2 }
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Ledger {
     pub mei_connects: u64,
     /// APF channels confirmed.
     pub apf_channels: u64,
+    /// TCP connections to an open port.
+    pub tcp_connects: u64,
     per_kind: BTreeMap<&'static str, u64>,
     calls: Vec<String>,
 }
@@ -61,6 +63,7 @@ impl Ledger {
             ("HTTP", self.http_requests),
             ("401", self.http_401),
             ("APF", self.apf_channels),
+            ("TCP", self.tcp_connects),
             ("mutating", self.mutating),
         ];
         let totals = totals.iter().map(|(name, count)| format!("{name}={count}"));

@@ -43,6 +43,7 @@ fn serve(device: &Device, port: Port, mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(Duration::from_secs(30)))?;
     let Some(mut door) = open(device, port) else { return stream.shutdown(Shutdown::Both) };
+    device.act(|inner| inner.ledger.tcp_connects += 1);
     let mut buffer = [0; 4096];
     loop {
         let count = stream.read(&mut buffer)?;

@@ -66,6 +66,9 @@ pub struct Session<'a> {
     stage: Stage,
 }
 
+/// A fatal alert in a TLS 1.2 record (RFC 5246, 7.2).
+const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     New,
@@ -88,6 +91,10 @@ impl Session<'_> {
                     Fault::Garbage | Fault::Short | Fault::Long | Fault::WrongCommand => {
                         let noise = self.device.act(|inner| inner.stream.noise(100));
                         vec![Act::Send(noise), Act::Close]
+                    }
+                    // As from firmware that shares no cipher suite with the client.
+                    Fault::SoapFault | Fault::ReturnValue(_) => {
+                        vec![Act::Send(HANDSHAKE_FAILURE.to_vec()), Act::Close]
                     }
                     _ => vec![Act::Close],
                 };

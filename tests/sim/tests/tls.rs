@@ -405,3 +405,66 @@ impl Door for SecureLme {
         answer
     }
 }
+
+/// A port that comes up while a session is open is offered in it.
+#[test]
+fn an_open_session_is_offered_the_port_that_tls_brings() {
+    let sim = Sim::vpro(&[]);
+    let mut door = Network(sim.port());
+    secured(&sim, &mut door, true);
+    let mut lme = Lme::open(&sim);
+    let (_, refused) = lme.open_channel(1024, 16993);
+    assert_eq!(refused[0], 0x5c, "16993 is there before TLS is");
+    commit(&mut door);
+    // The offer follows the host's next word in the session.
+    let challenge = Answer::parse(&lme.exchange(&request("", None)));
+    assert_eq!(challenge.status, 401);
+    let offer = lme.mei.receive().unwrap();
+    assert!(offer[0] == 0x50 && offer.ends_with(&bytes("00004261")), "{}", hex(&offer));
+}
+
+#[test]
+fn a_handshake_can_fail_as_with_firmware_of_other_suites() {
+    let sim = Sim::vpro(&["tls:handshake=fault"]);
+    let mut door = Network(sim.port());
+    secured(&sim, &mut door, true);
+    commit(&mut door);
+    let mut secure = Secure::new(&sim);
+    let mut socket = TcpStream::connect(("127.0.0.1", secure.port)).unwrap();
+    let mut connection = client();
+    let error = rustls::Stream::new(&mut connection, &mut socket).write_all(b"x").unwrap_err();
+    assert!(error.to_string().contains("HandshakeFailure"), "{error}");
+    assert_eq!(post(&mut secure, "admin", PASSWORD, &envelope(GET, GENERAL, "")).status, 200);
+    assert_eq!(sim.count("tls:handshake"), 3);
+}
+
+/// Every changing call: a fault that spares the device leaves it as it was, one that comes after does not.
+#[test]
+fn faults_strike_each_new_call_by_its_name() {
+    let call = "AMT_PublicKeyManagementService.GenerateKeyPair";
+    let fields = "<h:KeyAlgorithm>0</h:KeyAlgorithm><h:KeyLength>2048</h:KeyLength>";
+    let (class, method) = call.split_once('.').unwrap();
+    for (fault, keys, status) in [
+        ("return-value:23", 0, Some(200)),
+        ("fault", 0, Some(400)),
+        ("http-401", 0, Some(401)),
+        ("http-500", 0, Some(500)),
+        ("drop-before", 0, None),
+        ("drop-after", 1, None),
+        ("garbage", 1, None),
+    ] {
+        let sim = Sim::vpro(&[&format!("wsman:{call}={fault}")]);
+        activate(&sim, PASSWORD);
+        let mut door = Network(sim.port());
+        let body = invocation(&self::class(class), method, fields);
+        let challenge = Answer::parse(&door.exchange(&request(&body, None)));
+        let authorization = login("admin", PASSWORD, &challenge.realm(), &challenge.nonce(), 1);
+        let answer = door.exchange(&request(&body, Some(&authorization)));
+        if let Some(status) = status {
+            assert_eq!(Answer::parse(&answer).status, status, "{fault}");
+        }
+        let state = sim.state();
+        assert_eq!(state["tls"]["key_pairs"], keys, "{fault}");
+        assert_eq!(state["counters"][format!("wsman:{call}")], 1, "{fault}");
+    }
+}

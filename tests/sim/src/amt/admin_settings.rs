@@ -86,7 +86,7 @@ impl Amt {
         self.control_mode = control::NONE;
         self.provisioning_state = provisioning::PRE;
         self.enumerations.clear();
-        self.features = Features::new(&self.facts);
+        self.features = Features { power: self.features.power, ..Features::new(&self.facts) };
     }
 
     /// What entering a mode sets: consent for everything in client control mode, for KVM in admin control mode.

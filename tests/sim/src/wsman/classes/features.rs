@@ -11,7 +11,7 @@ use crate::features::{CONSENT_ALL, Consent, Values, kvm_state};
 use crate::profile::Facts;
 use crate::wsman::Rejection;
 
-pub(super) static CLASSES: [Class; 5] = [
+pub(super) static CLASSES: [Class; 6] = [
     Class { methods: &CLOCK, ..Class::read_only(AMT, "AMT_TimeSynchronizationService", clock) },
     Class {
         put: Some(put_redirection),
@@ -22,7 +22,46 @@ pub(super) static CLASSES: [Class; 5] = [
     Class { put: Some(put_consent), ..Class::read_only(IPS, "IPS_OptInService", consent) },
     // Its keys are two references; a Get without selectors is what clients send and firmware answers.
     Class::read_only(CIM, "CIM_AssociatedPowerManagementService", associated_power),
+    Class { methods: &POWER, ..Class::read_only(CIM, POWER_SERVICE, power) },
 ];
+
+const POWER_SERVICE: &str = "CIM_PowerManagementService";
+const POWER_NAME: &str = "Intel(r) AMT Power Management Service";
+
+/// What a machine that is on can be asked for (recorded); one that is off can be asked to go on.
+const WHEN_ON: [u32; 8] = [10, 8, 5, 11, 4, 7, 14, 12];
+const WHEN_OFF: [u32; 1] = [2];
+
+fn power_states(amt: &Amt) -> &'static [u32] {
+    if amt.features.power == 2 { &WHEN_ON } else { &WHEN_OFF }
+}
+
+static POWER: [Method; 1] = [Method {
+    name: "RequestPowerStateChange",
+    parameters: &["PowerState", "ManagedElement", "Time", "TimeoutPeriod"],
+    for_os_admin: false,
+    run: |call| {
+        let state = call.number("PowerState")?;
+        let managed = call.request.reference("ManagedElement");
+        if managed.is_none_or(|managed| managed.resource != format!("{CIM}CIM_ComputerSystem")) {
+            return Err(Rejection::schema("ManagedElement refers to no CIM_ComputerSystem."));
+        }
+        if !power_states(call.amt).contains(&state) {
+            return Ok(INVALID_PARAMETER.into());
+        }
+        // Sleep, hibernation and off stay; resets and cycles end with the machine on.
+        call.amt.features.power = match state {
+            4 | 7 | 8 | 12 => state,
+            _ => 2,
+        };
+        Ok(0.into())
+    },
+}];
+
+fn power(_: &Amt, _: &Facts) -> Vec<Instance> {
+    let own = [("ElementName", POWER_NAME), ("EnabledState", "5"), ("RequestedState", "12")];
+    service(POWER_SERVICE, POWER_NAME, &own)
+}
 
 static CLOCK: [Method; 2] = [
     Method {
@@ -181,15 +220,13 @@ pub(super) fn is_true(values: &Values, name: &str) -> bool {
     values.get(name).is_some_and(|values| values.first().is_some_and(|value| value == "true"))
 }
 
-fn associated_power(_: &Amt, _: &Facts) -> Vec<Instance> {
-    let states = ["10", "8", "5", "11", "4", "7", "14", "12"].iter();
+fn associated_power(amt: &Amt, _: &Facts) -> Vec<Instance> {
+    let states = power_states(amt).iter();
     let mut leaves: Vec<(&str, Leaf)> =
-        states.map(|state| ("AvailableRequestedPowerStates", (*state).into())).collect();
-    leaves.push(("PowerState", "2".into()));
-    let class = "CIM_PowerManagementService";
-    let named =
-        [("CreationClassName", class), ("Name", "Intel(r) AMT Power Management Service"), SYSTEM, INTEL_AMT];
-    leaves.push(("ServiceProvided", Leaf::Elements(reference(CIM, class, &keys(&named)))));
+        states.map(|state| ("AvailableRequestedPowerStates", Leaf::Text(state.to_string()))).collect();
+    leaves.push(("PowerState", Leaf::Text(amt.features.power.to_string())));
+    let named = [("CreationClassName", POWER_SERVICE), ("Name", POWER_NAME), SYSTEM, INTEL_AMT];
+    leaves.push(("ServiceProvided", Leaf::Elements(reference(CIM, POWER_SERVICE, &keys(&named)))));
     let user = keys(&[("CreationClassName", "CIM_ComputerSystem"), ("Name", "ManagedSystem")]);
     leaves.push(("UserOfService", Leaf::Elements(reference(CIM, "CIM_ComputerSystem", &user))));
     vec![Instance { keys: Vec::new(), leaves }]
