@@ -18,7 +18,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{
     CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature,
 };
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivatePkcs1KeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme};
 
 const PASSWORD: &str = "Correct-horse-1";
@@ -26,6 +26,10 @@ const AMT: &str = "http://intel.com/wbem/wscim/1/amt-schema/1/";
 const TRANSFER: &str = "http://schemas.xmlsoap.org/ws/2004/09/transfer/";
 const REMOTE: &str = "Intel(r) AMT 802.3 TLS Settings";
 const LOCAL: &str = "Intel(r) AMT LMS TLS Settings";
+
+fn chain_file(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/tests/chain/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
 
 fn class(name: &str) -> String {
     format!("{AMT}{name}")
@@ -74,8 +78,7 @@ fn name(text: &str) -> Vec<u8> {
 
 /// A certificate for this key, signed by the tests' own authority.
 fn certificate(key: &[u8], serial: u8) -> Vec<u8> {
-    let key_file = format!("{}/tests/chain/leaf.key", env!("CARGO_MANIFEST_DIR"));
-    let authority = RsaKeyPair::from_der(&std::fs::read(key_file).unwrap()).unwrap();
+    let authority = RsaKeyPair::from_der(&chain_file("leaf.key")).unwrap();
     let validity = der(0x30, &[&der(0x17, &[b"200101000000Z"]), &der(0x17, &[b"491231235959Z"])]);
     let body = der(
         0x30,
@@ -185,13 +188,25 @@ impl ServerCertVerifier for AnyLeaf {
 }
 
 fn client() -> ClientConnection {
+    client_as(None)
+}
+
+/// A client that shows the certificate of this name.
+fn client_as(name: Option<&str>) -> ClientConnection {
     let provider = default_provider();
-    let config = ClientConfig::builder_with_provider(Arc::new(provider.clone()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider.clone()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyLeaf(provider)))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(AnyLeaf(provider)));
+    let config = match name {
+        None => builder.with_no_client_auth(),
+        Some(name) => {
+            let chain = vec![CertificateDer::from(chain_file(&format!("{name}.der")))];
+            let key = PrivatePkcs1KeyDer::from(chain_file(&format!("{name}.key")));
+            builder.with_client_auth_cert(chain, key.into()).unwrap()
+        }
+    };
     ClientConnection::new(Arc::new(config), ServerName::try_from("amt.example.com").unwrap()).unwrap()
 }
 
@@ -309,7 +324,7 @@ fn certificates_and_requests_must_fit_a_key() {
     let (handle, key) = generate(&mut door);
     let (_, other) = generate(&mut door);
     let good = certificate(&key, 1);
-    let stranger = std::fs::read(format!("{}/tests/chain/root.der", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let stranger = chain_file("root.der");
     for (method, der, wanted) in [
         ("AddCertificate", &good, "0"),
         ("AddCertificate", &good, "2058"),
@@ -466,5 +481,35 @@ fn faults_strike_each_new_call_by_its_name() {
         let state = sim.state();
         assert_eq!(state["tls"]["key_pairs"], keys, "{fault}");
         assert_eq!(state["counters"][format!("wsman:{call}")], 1, "{fault}");
+    }
+}
+
+#[test]
+fn mutual_authentication_wants_a_console_s_certificate() {
+    let sim = Sim::vpro(&[]);
+    let mut door = Network(sim.port());
+    secured(&sim, &mut door, true);
+    let mutual =
+        |names: &str| settings(Some(true)).replace("Authentication>false", "Authentication>true") + names;
+    let put = |door: &mut Network, names: &str| {
+        transfer(door, "Put", "AMT_TLSSettingData", &mutual(names), Some(REMOTE))
+    };
+    assert!(put(&mut door, "").body.contains(">e:AccessDenied<"), "there is no root yet");
+    assert_eq!(value(&add(&mut door, "AddTrustedRootCertificate", &chain_file("root.der"))), "0");
+    for (names, shown, wanted) in [
+        ("", None, false),
+        ("", Some("client"), false),
+        ("", Some("console"), true),
+        ("<h:TrustedCN>console.example.com</h:TrustedCN>", Some("console"), true),
+        ("<h:TrustedCN>other.example.com</h:TrustedCN>", Some("console"), false),
+    ] {
+        assert_eq!(put(&mut door, names).status, 200);
+        commit(&mut door);
+        let mut socket = TcpStream::connect(("127.0.0.1", tls_port(&sim).unwrap())).unwrap();
+        let mut connection = client_as(shown);
+        let mut stream = rustls::Stream::new(&mut connection, &mut socket);
+        let mut answer = Vec::new();
+        let done = stream.write_all(&request("", None)).and_then(|()| stream.read_to_end(&mut answer));
+        assert_eq!(done.is_ok() && answer.starts_with(b"HTTP/1.1 401"), wanted, "{names} {shown:?} {done:?}");
     }
 }
