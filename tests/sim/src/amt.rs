@@ -163,7 +163,10 @@ impl Amt {
         roots.extend_from_slice(&surroundings.added_roots);
         Ok(Self {
             control_mode: control::NONE,
-            provisioning_state: provisioning::PRE,
+            provisioning_state: match surroundings.in_provisioning {
+                true => provisioning::IN,
+                false => provisioning::PRE,
+            },
             realm: new_realm()?,
             disabled: false,
             logins: Logins::new(time_scale),

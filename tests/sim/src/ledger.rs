@@ -25,7 +25,8 @@ pub struct Ledger {
     pub apf_channels: u64,
     /// TCP connections to an open port.
     pub tcp_connects: u64,
-    per_kind: BTreeMap<&'static str, u64>,
+    #[serde(skip)]
+    operations: BTreeMap<&'static str, u64>,
     calls: Vec<String>,
 }
 
@@ -50,15 +51,13 @@ impl Ledger {
             Operation::Pull => "Pull",
             Operation::Unknown => "unknown",
         };
-        *self.per_kind.entry(kind).or_default() += 1;
+        *self.operations.entry(kind).or_default() += 1;
     }
 
-    /// One line of how much was asked, by kind.
+    /// How much was asked, by kind: WS-Man operations, HTTP requests and 401s, channels and connections, and MEI
+    /// connects by client.
     #[must_use]
-    pub fn summary(&self) -> String {
-        let kinds = self.per_kind.iter().map(|(kind, count)| format!("{kind}={count}"));
-        let connects = self.counters.iter().filter(|(name, _)| name.starts_with("connect:"));
-        let connects = connects.map(|(name, count)| format!("{name}={count}"));
+    pub fn per_kind(&self) -> BTreeMap<String, u64> {
         let totals = [
             ("HTTP", self.http_requests),
             ("401", self.http_401),
@@ -66,8 +65,18 @@ impl Ledger {
             ("TCP", self.tcp_connects),
             ("mutating", self.mutating),
         ];
-        let totals = totals.iter().map(|(name, count)| format!("{name}={count}"));
-        format!("calls {}", kinds.chain(totals).chain(connects).collect::<Vec<_>>().join(" "))
+        let operations = self.operations.iter().map(|(kind, count)| (*kind, *count));
+        let connects = self.counters.iter().filter(|(name, _)| name.starts_with("connect:"));
+        let connects = connects.map(|(name, count)| (name.as_str(), *count));
+        let all = totals.into_iter().chain(operations).chain(connects);
+        all.map(|(kind, count)| (kind.to_owned(), count)).collect()
+    }
+
+    /// The same in one line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let kinds = self.per_kind().into_iter().map(|(kind, count)| format!(" {kind}={count}"));
+        format!("calls{}", kinds.collect::<String>())
     }
 
     /// Writes `state.json` beside `path` and renames it into place, so that a reader sees a whole state.
@@ -76,7 +85,10 @@ impl Ledger {
     /// When the file cannot be written or renamed.
     pub fn save(&self, path: &Path, standing: &Standing) -> io::Result<()> {
         let new = path.with_extension("new");
-        fs::write(&new, serde_json::to_vec_pretty(&State { standing, ledger: self })?)?;
+        fs::write(
+            &new,
+            serde_json::to_vec_pretty(&State { standing, per_kind: self.per_kind(), ledger: self })?,
+        )?;
         fs::rename(&new, path)
     }
 }
@@ -85,6 +97,7 @@ impl Ledger {
 struct State<'a> {
     #[serde(flatten)]
     standing: &'a Standing,
+    per_kind: BTreeMap<String, u64>,
     #[serde(flatten)]
     ledger: &'a Ledger,
 }

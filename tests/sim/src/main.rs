@@ -90,6 +90,9 @@ struct Machine {
     /// The wired link is down.
     #[arg(long)]
     link_down: bool,
+    /// Begin in provisioning: an earlier run died there.
+    #[arg(long)]
+    in_provisioning: bool,
     /// End when standard input does, so that a test's machine ends with the test.
     #[arg(long)]
     until_stdin_closes: bool,
@@ -107,7 +110,8 @@ fn run(machine: Machine) -> Result<()> {
     let hashes = machine.trusted_hashes.iter().map(|hash| Root::of_hex(hash));
     let added_roots = files.chain(hashes).collect::<Result<_>>()?;
     let Machine { pki_suffix, dhcp_suffix, .. } = machine;
-    let surroundings = Surroundings { added_roots, pki_suffix, dhcp_suffix, link_up: !machine.link_down };
+    let (link_up, in_provisioning) = (!machine.link_down, machine.in_provisioning);
+    let surroundings = Surroundings { added_roots, pki_suffix, dhcp_suffix, link_up, in_provisioning };
     let settings = Settings { faults, time_scale, seed, trace, apf_window, lme_drops_on_close, surroundings };
     let running = serve::start(Profile::named(&profile)?, &dir, settings)?;
     let mut out = io::stdout();

@@ -239,3 +239,46 @@ fn the_added_root_is_in_the_list_and_active() {
     assert_eq!(hex(&entry(count - 1)[8..40]), sha256_of(&file("root.der")));
     assert_eq!(entry(1)[..8], bytes("01000000 01000000"));
 }
+
+#[test]
+fn a_configuration_that_was_begun_must_be_stopped_first() {
+    let sim = start(&["--in-provisioning"]);
+    assert_eq!(pthi(&sim, PROVISIONING_STATE).1, bytes("01000000"));
+    let mut caller = Caller::os_admin(&sim);
+    assert_eq!(caller.add(&file("leaf.der"), true, false), 3);
+    assert_eq!(pthi(&sim, "01 01 00 00 5e 00 00 04 00 00 00 00").0, 0);
+    assert_eq!(pthi(&sim, PROVISIONING_STATE).1, bytes("00000000"));
+    caller.add_chain("leaf");
+    let nonce = caller.nonce();
+    assert_eq!(caller.set_up(&proof("leaf.key", &nonce, &[7; 20], 2)), 0);
+}
+
+/// What goes wrong at the one call that cannot be sent twice.
+#[test]
+fn faults_at_admin_setup_leave_the_old_state_or_the_new_one() {
+    for (fault, mode, answered) in [
+        ("return-value:5", 0, true),
+        ("fault", 0, true),
+        ("drop-before", 0, false),
+        ("drop-after", 2, false),
+        ("settle-401", 2, true),
+    ] {
+        let fault = format!("wsman:IPS_HostBasedSetupService.AdminSetup={fault}");
+        let sim = start(&["--fault", &fault]);
+        let mut caller = Caller::os_admin(&sim);
+        caller.add_chain("leaf");
+        let nonce = caller.nonce();
+        let fields = proof("leaf.key", &nonce, &[7; 20], 2);
+        let password = format!(
+            "<h:NetAdminPassEncryptionType>2</h:NetAdminPassEncryptionType>\
+             <h:NetworkAdminPassword>{}</h:NetworkAdminPassword>{fields}",
+            caller.ha1()
+        );
+        let body = invocation(SETUP, "AdminSetup", &password);
+        let challenge = Answer::parse(&caller.lme.exchange(&request(&body, None)));
+        let authorization = login("$$OsAdmin", &caller.password, &challenge.realm(), &challenge.nonce(), 1);
+        let answer = caller.lme.exchange(&request(&body, Some(&authorization)));
+        assert_eq!(!answer.is_empty(), answered, "{fault}");
+        assert_eq!(sim.state()["control_mode"], mode, "{fault}");
+    }
+}

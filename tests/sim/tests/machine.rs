@@ -130,7 +130,7 @@ fn a_foreign_directory_is_left_alone_and_an_earlier_machine_is_rebuilt() {
     for _ in 0..2 {
         let run = start(&dir);
         // It says that it is ready, and at its end how much was asked of it.
-        let said = format!("ready {}\ncalls HTTP=0 401=0 APF=0 TCP=0 mutating=0\n", dir.display());
+        let said = format!("ready {}\ncalls 401=0 APF=0 HTTP=0 TCP=0 mutating=0\n", dir.display());
         assert_eq!((run.status.success(), run.stdout), (true, said.into_bytes()));
         assert_eq!(json(&dir.join("sim/state.json"))["calls"].as_array().unwrap().len(), 0);
     }

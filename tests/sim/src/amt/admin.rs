@@ -16,12 +16,20 @@ pub struct Surroundings {
     pub dhcp_suffix: String,
     /// Whether the wired link is up.
     pub link_up: bool,
+    /// Whether somebody began a configuration and did not end it (`reference/amt.md` 5.0).
+    pub in_provisioning: bool,
 }
 
 impl Default for Surroundings {
     fn default() -> Self {
         let dhcp_suffix = "example.com".to_owned();
-        Self { added_roots: Vec::new(), pki_suffix: String::new(), dhcp_suffix, link_up: true }
+        Self {
+            added_roots: Vec::new(),
+            pki_suffix: String::new(),
+            dhcp_suffix,
+            link_up: true,
+            in_provisioning: false,
+        }
     }
 }
 
