@@ -320,6 +320,22 @@ fn return_values_say_what_they_mean_for_their_method() {
     assert!(duplicate.already_exists());
 }
 
+#[test]
+fn a_nonce_is_twenty_bytes_or_none() {
+    let host = ips::HOST_BASED_SETUP_SERVICE;
+    let with = |nonce: &str| {
+        let body = format!(
+            r#"<g:IPS_HostBasedSetupService xmlns:g="{host}"><g:ConfigurationNonce>{nonce}</g:ConfigurationNonce></g:IPS_HostBasedSetupService>"#
+        );
+        let (mut client, _) = client(&[&body]);
+        block_on(client.get_host_based_setup_service()).unwrap().nonce()
+    };
+    assert_eq!(with("AQEBAQEBAQEBAQEBAQEBAQEBAQE="), Some([1; 20]));
+    for bad in ["", "AQEB", "AQEBAQEBAQEBAQEBAQEBAQEBAQEB", "no base64"] {
+        assert_eq!(with(bad), None, "{bad}");
+    }
+}
+
 /// As with Setup: a hash that opens nothing is refused before anything is sent.
 #[test]
 fn a_new_admin_password_is_checked_before_it_is_sent() {

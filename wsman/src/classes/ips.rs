@@ -114,6 +114,13 @@ pub struct HostBasedSetupService {
     pub system_name: Option<String>,
 }
 
+impl HostBasedSetupService {
+    /// The nonce of this Get as bytes; `None` if it is missing or not 20 bytes.
+    pub fn nonce(&self) -> Option<[u8; 20]> {
+        BASE64.decode(self.configuration_nonce.as_deref()?.trim()).ok()?.try_into().ok()
+    }
+}
+
 impl Class for HostBasedSetupService {
     const RESOURCE: &'static str = HOST_BASED_SETUP_SERVICE;
     const NAME: &'static str = "IPS_HostBasedSetupService";
