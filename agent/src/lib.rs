@@ -13,6 +13,7 @@ pub mod escrow;
 pub mod files;
 pub mod firmware;
 pub mod identity;
+pub mod leaf;
 pub mod log;
 pub mod machine;
 pub mod probe;

@@ -48,6 +48,9 @@ pub struct AmtOurs {
     /// Settings that were written and read back since, as [`crate::AmtSettings::words`] has them.
     #[serde(default)]
     pub settings: Vec<String>,
+    /// SHA-256 (hex) of the certificate that it serves, where this agent gave it one.
+    #[serde(default)]
+    pub tls_pin: Option<String>,
 }
 
 /// The open journal: which credential generation was on its way to the device when the run ended.
@@ -60,6 +63,9 @@ pub struct OpenChange {
     pub escrow: String,
     /// The mutating call was about to be sent and was not refused, so it may have happened.
     pub call_sent: bool,
+    /// SHA-256 (hex) of the certificate that AMT may be serving by now.
+    #[serde(default)]
+    pub tls_pin: Option<String>,
 }
 
 /// A staged firmware image.
@@ -99,6 +105,9 @@ pub struct Context {
     /// that applies names one.
     #[serde(default)]
     pub certificate: Option<Result<String, String>>,
+    /// Why the CA that the rule names for AMT's TLS certificate cannot be used; none where it can, or none is named.
+    #[serde(default)]
+    pub tls_ca_unusable: Option<String>,
 }
 
 /// Who vouches for the policy file.

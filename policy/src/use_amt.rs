@@ -12,7 +12,6 @@ pub struct AmtWishes {
     pub certificate: Option<Reference>,
     /// Where the passphrase of a PKCS#12 file is.
     pub certificate_passphrase: Option<Reference>,
-    pub tls: Option<TlsWish>,
     /// Where the certificate and the key are that issue AMT's TLS certificate; without it AMT's own is pinned.
     pub tls_ca: Option<Reference>,
     pub settings: AmtSettings,
@@ -38,6 +37,15 @@ pub enum TlsWish {
     Optional,
 }
 
+impl TlsWish {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Optional => "optional",
+        }
+    }
+}
+
 /// Settings that are written after activation, each read back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AmtSettings {
@@ -58,6 +66,8 @@ pub struct AmtSettings {
     /// Give MEBx a password of its own, escrowed.
     #[serde(skip_serializing_if = "is_false", default)]
     pub mebx: bool,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tls: Option<TlsWish>,
 }
 
 /// When a person at the machine must agree (`OptInRequired` of IPS_OptInService).
@@ -123,6 +133,7 @@ impl AmtSettings {
             choice("kvm", self.kvm),
             self.consent.map(|consent| format!("consent = {}", consent.word())),
             flag("mebx", self.mebx),
+            self.tls.map(|tls| format!("tls = {}", tls.word())),
         ]
         .into_iter()
         .flatten()
@@ -145,10 +156,6 @@ impl Rule {
             },
             certificate: value("amt.certificate").and_then(Reference::parse),
             certificate_passphrase: value("amt.certificate_passphrase").and_then(Reference::parse),
-            tls: value("amt.tls").map(|tls| match tls {
-                "required" => TlsWish::Required,
-                _ => TlsWish::Optional,
-            }),
             tls_ca: value("amt.tls_ca").and_then(Reference::parse),
             settings: AmtSettings {
                 clock: flag("amt.clock") == Some(true),
@@ -162,6 +169,10 @@ impl Rule {
                     _ => Consent::All,
                 }),
                 mebx: flag("amt.mebx") == Some(true),
+                tls: value("amt.tls").map(|tls| match tls {
+                    "required" => TlsWish::Required,
+                    _ => TlsWish::Optional,
+                }),
             },
         }
     }

@@ -109,12 +109,14 @@ fn history() -> impl Strategy<Value = History> {
         sealed: generation != 3,
         recipients: Vec::new(),
         settings: vec!["sol = true".to_owned()],
+        tls_pin: None,
     });
     let open = (0_u32..4, any::<bool>()).prop_map(|(generation, call_sent)| OpenChange {
         generation,
         realm: "Digest:00".to_owned(),
         escrow: "amt.2.00.age".to_owned(),
         call_sent,
+        tls_pin: None,
     });
     let seen = option::of((0_u64..10, select(vec!["aa", "cc"])));
     (option::of(ours), option::of(open), seen, any::<bool>()).prop_map(|(amt, open, seen, forked)| History {
@@ -196,6 +198,7 @@ fn context() -> impl Strategy<Value = Context> {
                     firmware,
                     flash_unread,
                     certificate,
+                    tls_ca_unusable: None,
                 }
             },
         )

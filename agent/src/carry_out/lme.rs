@@ -4,19 +4,23 @@
 //! a 401, and then the next request opens another (reference/amt.md 3.2, 4.1).
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::Pin as Pinning;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use oob_wsman::apf::{ApfError, CLEARTEXT_PORT, ChannelId, Event, OpenFailure, Session};
+use oob_wsman::apf::{ApfError, CLEARTEXT_PORT, ChannelId, Event, OpenFailure, Session, TLS_PORT};
 use oob_wsman::client::Transport;
 use oob_wsman::http::{HttpRequest, HttpResponse};
 use oob_wsman::mei_clients;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use oob_wsman::verifier::{Pinned, Versions, client_config};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
 use zeroize::Zeroizing;
 
 use super::amt::{Point, connect};
@@ -30,6 +34,8 @@ const PIPE: usize = 2 << 20;
 /// AMT 16 withdraws and renews its ports when idle; an open that races that is refused and may be repeated.
 const OPEN_TRIES: u32 = 4;
 const OPEN_PAUSE: Duration = Duration::from_millis(250);
+/// Between the first pair of ports and the second, where AMT offers both.
+const MORE_PORTS: Duration = Duration::from_secs(2);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// `Setup` computes for a while; the field waits 30 s and more.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -42,13 +48,16 @@ pub(super) enum LmeError {
     #[error("speaking APF to AMT: {0}")]
     Apf(#[from] ApfError),
     #[error(
-        "opening AMT's port {CLEARTEXT_PORT} over MEI: refused ({0:?}); is AMT enabled in the firmware setup?"
+        "opening AMT's port {port} over MEI: refused ({reason:?}); is AMT enabled in the firmware setup?"
     )]
-    Refused(OpenFailure),
+    Refused { port: u16, reason: OpenFailure },
     #[error(
-        "AMT offers TLS only on its local ports; this build provisions AMT below 19, which has cleartext ones"
+        "AMT offers TLS only on its local ports, and nothing here says with which certificate: it is AMT 19 or newer, which \
+         this build does not set up, or others gave it one"
     )]
     TlsOnly,
+    #[error("opening TLS to AMT: {0}")]
+    Tls(String),
     #[error("AMT ended the port forwarding session (reason {0}); run again")]
     Disconnected(u32),
     #[error(
@@ -72,21 +81,32 @@ impl LmeError {
 /// request is sent. A request that was sent is never sent again here.
 pub(super) struct Lme<'m> {
     machine: &'m Machine,
+    /// The certificate to expect where AMT offers TLS only.
+    pin: Option<Pin>,
     pump: Option<Pump>,
     http: Option<Http>,
 }
 
+/// SHA-256 of a whole certificate.
+pub(super) type Pin = [u8; 32];
+
 struct Pump {
     mei: Mei,
     session: Session,
+    /// What AMT offers on this session.
+    tls: bool,
 }
+
+/// What HTTP goes over: the channel itself, or TLS in it.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 struct Http {
     channel: ChannelId,
     /// The device's end of the byte stream that hyper reads and writes.
     wire: DuplexStream,
     sender: SendRequest<Full<Bytes>>,
-    connection: Pin<Box<dyn Future<Output = ()>>>,
+    connection: Pinning<Box<dyn Future<Output = ()>>>,
 }
 
 impl<'m> Lme<'m> {
@@ -95,7 +115,27 @@ impl<'m> Lme<'m> {
     /// # Errors
     /// [`LmeError`]; `Mei(Busy)` usually means that an LMS daemon owns the client.
     pub(super) async fn connect(machine: &'m Machine) -> Result<Self, LmeError> {
-        Ok(Self { machine, pump: Some(Pump::connect(machine).await?), http: None })
+        Self::expecting(machine, None).await
+    }
+
+    /// As [`Lme::connect`], with the certificate that AMT must show where it offers TLS only.
+    pub(super) async fn expecting(machine: &'m Machine, pin: Option<Pin>) -> Result<Self, LmeError> {
+        let pump = Pump::connect(machine, pin.is_some()).await?;
+        if pump.tls && pin.is_none() {
+            return Err(LmeError::TlsOnly);
+        }
+        Ok(Self { machine, pin, pump: Some(pump), http: None })
+    }
+
+    /// From now on AMT must show this certificate; the session before it is given up.
+    pub(super) fn expect(&mut self, pin: Pin) {
+        self.pin = Some(pin);
+        (self.pump, self.http) = (None, None);
+    }
+
+    /// Whether AMT's local ports speak TLS, as it announced them for this session.
+    pub(super) fn is_tls(&self) -> bool {
+        self.pump.as_ref().is_some_and(|pump| pump.tls)
     }
 
     /// Gives up the channel, so that the next request goes over a new one with a new login.
@@ -124,9 +164,20 @@ impl<'m> Lme<'m> {
             }
             opened => opened?,
         };
-        let (ours, wire) = duplex(PIPE);
+        let (ours, mut wire) = duplex(PIPE);
+        let waited = self.machine.deadline(HANDSHAKE);
+        let Some(pump) = &mut self.pump else { return Err(LmeError::Http("no connection".into())) };
+        let stream: Box<dyn Stream> = match (pump.tls, self.pin) {
+            (false, _) => Box::new(ours),
+            (true, None) => return Err(LmeError::TlsOnly),
+            (true, Some(pin)) => {
+                let shaking = pump.carry(channel, &mut wire, handshake_tls(pin, ours));
+                let shaken = timeout(waited, shaking).await;
+                Box::new(shaken.map_err(|_| LmeError::Silent { what: "TLS handshake", waited })???)
+            }
+        };
         let (sender, connection) =
-            handshake(TokioIo::new(ours)).await.map_err(|error| LmeError::Http(error.to_string()))?;
+            handshake(TokioIo::new(stream)).await.map_err(|error| LmeError::Http(error.to_string()))?;
         let connection = Box::pin(async {
             let _ = connection.await;
         });
@@ -137,15 +188,16 @@ impl<'m> Lme<'m> {
     async fn open_channel(&mut self) -> Result<ChannelId, LmeError> {
         let pump = match &mut self.pump {
             Some(pump) => pump,
-            lost => lost.insert(Pump::connect(self.machine).await?),
+            lost => lost.insert(Pump::connect(self.machine, self.pin.is_some()).await?),
         };
         let mut tries = OPEN_TRIES;
         loop {
             tries -= 1;
             let waited = self.machine.deadline(HANDSHAKE);
-            let opening = timeout(waited, pump.open(CLEARTEXT_PORT)).await;
+            let port = if pump.tls { TLS_PORT } else { CLEARTEXT_PORT };
+            let opening = timeout(waited, pump.open(port)).await;
             match opening.map_err(|_| LmeError::Silent { what: "channel", waited })? {
-                Err(LmeError::Refused(reason)) if reason.is_retryable() && tries > 0 => {
+                Err(LmeError::Refused { reason, .. }) if reason.is_retryable() && tries > 0 => {
                     self.machine.pause(OPEN_PAUSE).await;
                 }
                 opened => return opened,
@@ -184,25 +236,29 @@ impl Transport for Lme<'_> {
 }
 
 impl Pump {
-    async fn connect(machine: &Machine) -> Result<Self, LmeError> {
+    /// `tls`: the TLS ports are wanted where AMT has both.
+    async fn connect(machine: &Machine, tls: bool) -> Result<Self, LmeError> {
         let mei = connect(machine, "lme", mei_clients::LME.guid).await?;
         let session = Session::new(mei.max_msg_length);
-        let mut pump = Self { mei, session };
+        let mut pump = Self { mei, session, tls: false };
         pump.session.start();
         let waited = machine.deadline(HANDSHAKE);
         timeout(waited, pump.until_ready())
             .await
             .map_err(|_| LmeError::Silent { what: "port list", waited })??;
+        if tls && !pump.tls {
+            // Its ports come one after the other; where TLS is not among them, it is not on any more.
+            let _ = timeout(machine.deadline(MORE_PORTS), pump.until_ready()).await.ok().transpose()?;
+        }
         Ok(pump)
     }
 
     async fn until_ready(&mut self) -> Result<(), LmeError> {
         loop {
             for event in self.turn().await? {
-                match event {
-                    Event::Ready { tls: false } => return self.flush().await,
-                    Event::Ready { tls: true } => return Err(LmeError::TlsOnly),
-                    _ => {}
+                if let Event::Ready { tls } = event {
+                    self.tls = tls;
+                    return self.flush().await;
                 }
             }
         }
@@ -215,7 +271,7 @@ impl Pump {
                 match event {
                     Event::Opened { channel } if channel == wanted => return Ok(wanted),
                     Event::OpenFailed { channel, reason } if channel == wanted => {
-                        return Err(LmeError::Refused(reason));
+                        return Err(LmeError::Refused { port, reason });
                     }
                     _ => {}
                 }
@@ -236,22 +292,41 @@ impl Pump {
         }
     }
 
-    /// Carries bytes between hyper and the channel until the answer is whole.
+    /// One request and its whole answer.
     async fn exchange(&mut self, http: &mut Http, request: HttpRequest) -> Result<HttpResponse, LmeError> {
         let Http { channel, wire, sender, connection } = http;
-        let mut asking = std::pin::pin!(ask(sender, request));
+        let asking = async {
+            let mut asking = std::pin::pin!(ask(sender, request));
+            let mut parsing = true;
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut asking => return answer,
+                    () = &mut *connection, if parsing => parsing = false,
+                }
+            }
+        };
+        self.carry(*channel, wire, asking).await?
+    }
+
+    /// Carries bytes between the channel and whoever works at the other end of `wire`, until that work is done.
+    async fn carry<T>(
+        &mut self,
+        channel: ChannelId,
+        wire: &mut DuplexStream,
+        work: impl Future<Output = T>,
+    ) -> Result<T, LmeError> {
+        let mut work = std::pin::pin!(work);
         // It carries what is as good as a password.
         let mut outgoing = Zeroizing::new(vec![0; 4096]);
-        let mut parsing = true;
         let mut writing = true;
         loop {
             tokio::select! {
                 biased;
-                answer = &mut asking => return answer,
-                () = &mut *connection, if parsing => parsing = false,
+                done = &mut work => return Ok(done),
                 read = wire.read(&mut outgoing), if writing => match read {
                     Ok(length @ 1..) => {
-                        self.session.send(*channel, outgoing.get(..length).unwrap_or_default())?;
+                        self.session.send(channel, outgoing.get(..length).unwrap_or_default())?;
                         self.flush().await?;
                     }
                     _ => writing = false,
@@ -259,10 +334,10 @@ impl Pump {
                 datagram = self.mei.recv(ANSWER) => {
                     for event in self.take(&datagram?).await? {
                         match event {
-                            Event::Data { channel: from, bytes } if from == *channel => {
+                            Event::Data { channel: from, bytes } if from == channel => {
                                 wire.write_all(&bytes).await.map_err(|error| LmeError::Http(error.to_string()))?;
                             }
-                            Event::Closed { channel: which } if which == *channel => {
+                            Event::Closed { channel: which } if which == channel => {
                                 let _ = wire.shutdown().await;
                             }
                             _ => {}
@@ -299,6 +374,18 @@ impl Pump {
         }
         Ok(())
     }
+}
+
+/// TLS with the pinned certificate and no other. AMT has no name here, so none is sent.
+async fn handshake_tls(
+    pin: Pin,
+    ours: DuplexStream,
+) -> Result<tokio_rustls::client::TlsStream<DuplexStream>, LmeError> {
+    let config = client_config(Arc::new(Pinned::new(pin)), Versions::Tls12And13)
+        .map_err(|error| LmeError::Tls(error.to_string()))?;
+    let nobody = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([127, 0, 0, 1])));
+    let shaken = TlsConnector::from(Arc::new(config)).connect(nobody, ours).await;
+    shaken.map_err(|error| LmeError::Tls(error.to_string()))
 }
 
 async fn ask(sender: &mut SendRequest<Full<Bytes>>, request: HttpRequest) -> Result<HttpResponse, LmeError> {

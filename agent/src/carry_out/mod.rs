@@ -20,6 +20,7 @@ mod proof;
 mod settings;
 mod setup;
 mod stage;
+mod tls;
 
 pub use ours::login_realm;
 use setup::Wish;
@@ -38,6 +39,8 @@ pub struct Run<'a> {
     pub image: Option<&'a Image>,
     /// The provisioning certificate that the rule names.
     pub certificate: Option<&'a Certified>,
+    /// The CA that issues AMT's TLS certificate, where the rule names one.
+    pub issuer: Option<&'a Certified>,
     /// What else names this device, sealed beside a credential so that a lost index is no lost machine.
     pub aliases: BTreeMap<String, String>,
     pub progress: Progress,

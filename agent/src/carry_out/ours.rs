@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use oob_policy::{AmtOurs, Exit, OpenChange, Outcome, Status, Step};
+use oob_policy::{AmtOurs, Exit, History, OpenChange, Outcome, Status, Step};
 use oob_wsman::client::probe_realm;
 use oob_wsman::pthi::{ControlMode, GetControlMode, GetProvisioningState, ProvisioningState, Unprovision};
 use serde_json::json;
 
 use super::amt::{Pthi, Trouble};
 use super::failure::Failure;
-use super::lme::Lme;
+use super::lme::{Lme, Pin};
 use super::{Run, failed, outcome, with_evidence};
 use crate::machine::Machine;
 use crate::state::{JournalEntry, Kind};
@@ -45,7 +45,7 @@ async fn undo_ours(run: &mut Run<'_>, generation: u32) -> Result<(), Failure> {
         let text = format!("AMT is now in control mode {mode:?}; run again");
         return Err(Failure::unchanged("state-changed", text));
     }
-    let mut lme = Lme::connect(run.machine).await?;
+    let mut lme = Lme::expecting(run.machine, open.tls_pin.as_deref().and_then(pin)).await?;
     let realm = probe_realm(&mut lme).await?.realm;
     // The journal names the realm that the device had; another one means that others set it up since.
     if realm.as_str() != open.realm {
@@ -152,20 +152,34 @@ pub(super) async fn look<'a>(
 ///
 /// # Errors
 /// A sentence for people where AMT does not answer.
-pub async fn login_realm(machine: &Machine) -> Result<String, String> {
-    let realm = ask_realm(machine).await.map_err(|failure| failure.text)?;
+pub async fn login_realm(machine: &Machine, history: &History) -> Result<String, String> {
+    let realm = ask_realm(machine, history).await.map_err(|failure| failure.text)?;
     Ok(realm.as_str().to_owned())
 }
 
-async fn ask_realm(machine: &Machine) -> Result<oob_wsman::digest::Realm, Failure> {
-    let mut lme = Lme::connect(machine).await?;
+async fn ask_realm(machine: &Machine, history: &History) -> Result<oob_wsman::digest::Realm, Failure> {
+    let known = history.amt.as_ref().and_then(|ours| ours.tls_pin.as_deref()).and_then(pin);
+    let mut lme = Lme::expecting(machine, known).await?;
     Ok(probe_realm(&mut lme).await?.realm)
+}
+
+/// A SHA-256 as org state has it.
+fn pin(hex: &str) -> Option<Pin> {
+    let mut pin = [0; 32];
+    let digits = hex.as_bytes();
+    if digits.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in pin.iter_mut().zip(digits.chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(pin)
 }
 
 /// Sees that the AMT we proved is still the one that answers. It cannot open the escrow, so it says `detected`.
 pub(super) async fn confirm(run: &mut Run<'_>, step: &Step, realm: &str, last_proof: &str) -> Outcome {
     run.progress.begin("amt: seeing that it is still the one we proved");
-    let seen = ask_realm(run.machine).await;
+    let seen = ask_realm(run.machine, run.history).await;
     run.progress.end(if seen.is_ok() { "done" } else { "failed" });
     let seen = match seen {
         Ok(seen) => seen,

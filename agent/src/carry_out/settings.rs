@@ -1,7 +1,7 @@
 //! Settings of the AMT that this run activated (reference/amt.md 5.8, 5.10, 5.11): read, changed, put back whole; then
 //! read over a login of its own. What the device made of a write is believed from that reading alone.
 
-use oob_policy::{AmtSettings, Consent};
+use oob_policy::{AmtSettings, Consent, TlsWish};
 use oob_wsman::Secret;
 use oob_wsman::classes::Editable;
 use oob_wsman::classes::amt::{GeneralSettings, set_mebx_password};
@@ -21,6 +21,7 @@ use super::failure::{Failure, WsError, described};
 use super::lme::Lme;
 use super::proof::{Client, cnonce, ha1};
 use super::setup::Session;
+use super::tls::{Secured, secure};
 use crate::probe;
 
 /// How far AMT's clock may be off after it was set (reference/amt.md 5.8), in seconds.
@@ -33,6 +34,7 @@ pub(super) struct Applied {
     pub(super) settings: Vec<String>,
     /// Escrow file of the MEBx password, which cannot be read back.
     pub(super) mebx_escrow: Option<String>,
+    pub(super) tls: Option<Secured>,
 }
 
 /// Writes what is wanted, and reads it back.
@@ -49,6 +51,28 @@ pub(super) async fn apply(
     if wanted.is_empty() {
         return Ok(Applied::default());
     }
+    let mut applied = write_and_check(run, session, &wanted).await?;
+    if let Some(wish) = wanted.tls {
+        applied.tls = Some(secure(run, session, wish == TlsWish::Required, local_tls(run)).await?);
+    }
+    Ok(applied)
+}
+
+/// Whether AMT's local ports are to speak TLS too, so that its certificate can be seen served from here. What came
+/// before AMT 15 has no cipher in common with this build (reference/amt.md 0.5).
+fn local_tls(run: &Run<'_>) -> bool {
+    let detection = run.detection;
+    let version = detection.known("intel.amt.version").or_else(|| detection.known("intel.me.version"));
+    version
+        .and_then(|version| version.split('.').next()?.parse::<u32>().ok())
+        .is_some_and(|major| major >= 15)
+}
+
+async fn write_and_check(
+    run: &mut Run<'_>,
+    session: &mut Session<'_>,
+    wanted: &AmtSettings,
+) -> Result<Applied, Failure> {
     run.progress.begin("amt: writing settings and reading them back");
     let mebx = match wanted.mebx {
         true => Some(mebx_password(run, session)?),
@@ -56,7 +80,7 @@ pub(super) async fn apply(
     };
     let name = run.detection.known("host.name").map(str::to_owned);
     let mut writer = log_in(session).await;
-    write(&mut writer, &wanted, name.as_deref()).await?;
+    write(&mut writer, wanted, name.as_deref()).await?;
     if let Some((password, _)) = &mebx {
         let point = Point { kind: "mutating", what: "AMT_SetupAndConfigurationService.SetMEBxPassword" };
         probe::before(&point);
@@ -66,13 +90,13 @@ pub(super) async fn apply(
     }
     drop(writer);
     let mut reader = log_in(session).await;
-    check(&mut reader, &wanted, name.as_deref()).await?;
+    check(&mut reader, wanted, name.as_deref()).await?;
     run.progress.end("done");
-    Ok(Applied { settings: wanted.words(), mebx_escrow: mebx.map(|(_, file)| file) })
+    Ok(Applied { settings: wanted.words(), mebx_escrow: mebx.map(|(_, file)| file), tls: None })
 }
 
 /// A login of its own: over a new channel, with a fresh nonce.
-async fn log_in<'l, 'm>(session: &'l mut Session<'m>) -> Client<'l, 'm> {
+pub(super) async fn log_in<'l, 'm>(session: &'l mut Session<'m>) -> Client<'l, 'm> {
     session.lme.start_over().await;
     let lme: &'l mut Lme<'m> = &mut session.lme;
     let login = Login::Ha1(ha1(&session.realm, &session.password));
@@ -80,7 +104,8 @@ async fn log_in<'l, 'm>(session: &'l mut Session<'m>) -> Client<'l, 'm> {
 }
 
 async fn write(admin: &mut Client<'_, '_>, wanted: &AmtSettings, name: Option<&str>) -> Result<(), Failure> {
-    if wanted.clock {
+    // A certificate under a wrong clock is not valid yet.
+    if wanted.clock || wanted.tls.is_some() {
         let ta0 =
             admin.invoke(&get_low_accuracy_time_synch()).await.map_err(|error| refused("clock", &error))?;
         let now = seconds()?;
@@ -131,7 +156,7 @@ async fn check(admin: &mut Client<'_, '_>, wanted: &AmtSettings, name: Option<&s
             format!("AMT accepted `{what} = {wanted}`, and reads {} afterwards", oob_policy::shown(&seen)),
         ))
     };
-    if wanted.clock {
+    if wanted.clock || wanted.tls.is_some() {
         let seen =
             admin.invoke(&get_low_accuracy_time_synch()).await.map_err(|error| refused("clock", &error))?;
         if seconds()?.abs_diff(seen) > CLOCK {
@@ -178,7 +203,7 @@ async fn edit<C: oob_wsman::classes::Class>(
 }
 
 /// A call that changes the device, as a point where a run may die.
-async fn mutating<T>(
+pub(super) async fn mutating<T>(
     what: &'static str,
     call: impl Future<Output = Result<T, WsError>>,
 ) -> Result<T, Failure> {
@@ -189,7 +214,7 @@ async fn mutating<T>(
     said.map_err(|error| refused(what, &error))
 }
 
-fn refused(what: &str, error: &WsError) -> Failure {
+pub(super) fn refused(what: &str, error: &WsError) -> Failure {
     if error.is_absent() {
         return Failure::impossible(
             "setting-absent",

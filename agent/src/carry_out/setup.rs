@@ -300,7 +300,7 @@ fn escrow(run: &mut Run<'_>, realm: &Realm, mode: &Mode) -> Result<(Password, Op
     run.journal
         .append(JournalEntry::Begin { run_id, generation, realm: realm.clone(), escrow: file.clone() })
         .map_err(not_stored)?;
-    Ok((password, OpenChange { generation, realm, escrow: file, call_sent: true }))
+    Ok((password, OpenChange { generation, realm, escrow: file, call_sent: true, tls_pin: None }))
 }
 
 /// Whether the device is in that control mode by our call. Asked until it shows the change, or long enough to be sure
@@ -359,6 +359,7 @@ fn record_proof(
     let body = json!({
         "channel": "amt", "generation": open.generation, "realm": open.realm, "control_mode": mode.word(),
         "escrow": open.escrow, "settings": applied.settings, "mebx_escrow": applied.mebx_escrow,
+        "tls_certificate_sha256": applied.tls.as_ref().map(|tls| &tls.pin),
         "proof": ["pthi control mode and provisioning state", "login over a new channel with a fresh nonce",
                   "a wrong password was refused", "settings read over a login of their own"],
     });
@@ -375,6 +376,14 @@ fn record_proof(
     }
     if !asserted.is_empty() {
         text += "; AMT took the MEBx password and gives no way to read it back";
+    }
+    if let Some(tls) = &applied.tls {
+        text += match tls.shaken {
+            true => "; its own certificate was seen served",
+            false => {
+                "; its certificate was read back, a handshake with this firmware is not verifiable by this build"
+            }
+        };
     }
     if let Some(why) = instead {
         text += &format!(". Admin control mode was not possible: {why}");
@@ -394,6 +403,10 @@ fn record_proof(
     let mut add = |name: &str, value: Value| done.evidence.insert(name.to_owned(), value);
     if !applied.settings.is_empty() {
         add("settings", applied.settings.clone().into());
+    }
+    if let Some(tls) = &applied.tls {
+        add("tls_certificate_sha256", tls.pin.as_str().into());
+        add("tls_handshake", if tls.shaken { "seen" } else { "not verifiable by this build" }.into());
     }
     if let Some(file) = &applied.mebx_escrow {
         add("mebx_escrow", file.as_str().into());

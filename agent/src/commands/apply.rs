@@ -80,6 +80,7 @@ struct Inputs {
     detection: Detection,
     image: Option<Image>,
     certificate: Option<Certified>,
+    issuer: Option<Certified>,
     context: Context,
 }
 
@@ -126,9 +127,11 @@ async fn gather(arguments: &Apply) -> Result<Inputs, Stop> {
         firmware: image.as_ref().map(|image| image.facts.clone()),
         flash_unread: None,
         certificate: None,
+        tls_ca_unusable: None,
     };
     let certificate = certificate(&policy, &detection, &mut context);
-    Ok(Inputs { policy, machine, detection, image, certificate, context })
+    let issuer = issuer(&policy, &detection, &mut context);
+    Ok(Inputs { policy, machine, detection, image, certificate, issuer, context })
 }
 
 /// The provisioning certificate that the rule of this machine names, if it is one that can be used.
@@ -146,6 +149,13 @@ fn certificate(policy: &Policy, detection: &Detection, context: &mut Context) ->
             None
         }
     }
+}
+
+/// The CA that the rule of this machine names for AMT's TLS certificate, if it is one that can be used.
+fn issuer(policy: &Policy, detection: &Detection, context: &mut Context) -> Option<Certified> {
+    let Selection::Rule(rule) = select(policy, detection, context) else { return None };
+    let place = rule.amt().tls_ca?;
+    Certified::read(&place, None).map_err(|why| context.tls_ca_unusable = Some(why)).ok()
 }
 
 /// A site or role that no policy could name would silently match nothing.
@@ -220,7 +230,7 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
         inputs.read_flash(&readings, &mut progress).await;
         plan = inputs.decide(&history);
     }
-    let Inputs { policy, machine, detection, image, certificate, .. } = &inputs;
+    let Inputs { policy, machine, detection, image, certificate, issuer, .. } = &inputs;
     let run_id = new_run_id().map_err(|error| Stop::internal(chain_of(&error)))?;
     let mut chain = Chain::resume(
         crate::state::Run {
@@ -253,6 +263,7 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
             journal: &mut journal,
             image: image.as_ref(),
             certificate: certificate.as_ref(),
+            issuer: issuer.as_ref(),
             aliases: aliases(machine),
             progress,
         };

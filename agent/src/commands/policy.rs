@@ -60,6 +60,7 @@ pub(super) async fn explain(arguments: &Explain) -> Result<Exit, Stop> {
         firmware: None,
         flash_unread: None,
         certificate: None,
+        tls_ca_unusable: None,
     };
     let explanation = explain_policy(&policy, &detection, &context);
     if arguments.json {

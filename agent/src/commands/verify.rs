@@ -42,7 +42,7 @@ pub(super) async fn verify(arguments: &Verify) -> Result<Exit, Stop> {
     let flash = image.as_ref().map(flash_evidence);
     // Asked without a login, and only where there is a claim to compare the answer with.
     let amt = match &claimed.history.amt {
-        Some(_) => login_realm(&machine).await.map_or_else(AmtSeen::Silent, AmtSeen::Realm),
+        Some(_) => login_realm(&machine, &claimed.history).await.map_or_else(AmtSeen::Silent, AmtSeen::Realm),
         None => AmtSeen::NotAsked,
     };
     let seen = Seen { detection: &detection, device_id, flash: flash.as_ref(), amt: &amt };

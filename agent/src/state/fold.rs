@@ -124,6 +124,7 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
             sealed: stored.escrow.iter().any(|name| name.to_string() == escrow),
             recipients: sealed_to(&escrow),
             settings: settings(event),
+            tls_pin: text(event, "tls_certificate_sha256"),
             escrow,
         };
         (!undone(&ours)).then_some(((ours.generation, event.seq, *id), ours))

@@ -26,6 +26,8 @@ pub enum JournalEntry {
     Sending { call: String },
     /// What became of it as far as the answer tells.
     Sent { call: String, answer: Answer },
+    /// The certificate that AMT is about to be given for TLS: lower-case hex of its SHA-256.
+    Certificate { sha256: String },
     /// The change was taken back, and the device was seen without it.
     Undone { generation: u32 },
     /// The change was proven and recorded.
@@ -125,11 +127,16 @@ pub fn fold_open(entries: &[JournalEntry]) -> Option<OpenChange> {
             JournalEntry::Begin { generation, realm, escrow, .. } => {
                 let call_sent = open.is_some_and(|earlier| earlier.call_sent);
                 let (generation, realm, escrow) = (*generation, realm.clone(), escrow.clone());
-                open = Some(OpenChange { generation, realm, escrow, call_sent });
+                open = Some(OpenChange { generation, realm, escrow, call_sent, tls_pin: None });
             }
             JournalEntry::Sending { .. } => {
                 if let Some(open) = &mut open {
                     open.call_sent = true;
+                }
+            }
+            JournalEntry::Certificate { sha256 } => {
+                if let Some(open) = &mut open {
+                    open.tls_pin = Some(sha256.clone());
                 }
             }
             JournalEntry::Sent { answer, .. } => {

@@ -256,6 +256,10 @@ fn settings(case: &Case<'_>, draft: &mut Draft) -> AmtSettings {
         let text = format!("policy asks to give AMT this machine's name, and {}", because(case, "host.name"));
         draft.refuse(Exit::Impossible, "hostname-unknown", None, Some(Channel::Amt), text);
     }
+    if let Some(why) = &case.context.tls_ca_unusable {
+        let text = format!("the CA for AMT's TLS certificate (`amt.tls_ca`) cannot be used: {}", shown(why));
+        draft.refuse(Exit::Impossible, "tls-ca-unusable", None, Some(Channel::Amt), text);
+    }
     let no_kvm = case.detection.text("intel.amt.verdict") == "standard-manageability";
     if wishes.settings.kvm == Some(true) && no_kvm {
         let text = "Intel Standard Manageability has no KVM: remove `amt.kvm`, or match these machines with another rule";
@@ -336,7 +340,7 @@ fn refuse_value(setting: &Setting, draft: &mut Draft) {
 }
 
 fn carried_out(setting: &Setting) -> bool {
-    setting.key.starts_with("amt.") && !["amt.tls", "amt.tls_ca"].contains(&setting.key)
+    setting.key.starts_with("amt.")
 }
 
 fn refuse_verdict(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {

@@ -50,6 +50,7 @@ impl Case {
                 firmware: None,
                 flash_unread: None,
                 certificate: None,
+                tls_ca_unusable: None,
             },
         }
     }
@@ -77,13 +78,14 @@ impl Case {
             sealed: true,
             recipients: Vec::new(),
             settings: Vec::new(),
+            tls_pin: None,
         });
         self
     }
 
     pub fn open(mut self, generation: u32, call_sent: bool) -> Self {
         let (realm, escrow) = ("Digest:00".to_owned(), "amt.2.0000000000000000.age".to_owned());
-        self.history.open = Some(OpenChange { generation, realm, escrow, call_sent });
+        self.history.open = Some(OpenChange { generation, realm, escrow, call_sent, tls_pin: None });
         self
     }
 

@@ -143,6 +143,7 @@ impl Case {
             sealed: true,
             recipients: Vec::new(),
             settings: Vec::new(),
+            tls_pin: None,
         });
         self.amt = AmtSeen::Realm(realm.into());
         self

@@ -2,7 +2,7 @@
 
 use yaserde::{YaDeserialize, YaSerialize};
 
-use super::{Class, Method};
+use super::{Class, Editable, Method};
 use crate::{Secret, verbs::Param};
 
 /// Resource URI of AMT_GeneralSettings.
@@ -119,6 +119,11 @@ impl Class for GeneralSettings {
     const RESOURCE: &'static str = GENERAL_SETTINGS;
     const NAME: &'static str = "AMT_GeneralSettings";
     const ARRAYS: &'static [&'static str] = &[];
+
+    /// What the firmware alone decides.
+    fn read_only(_: &Editable<Self>) -> &'static [&'static str] {
+        &["DigestRealm", "NetworkInterfaceEnabled", "PowerSource"]
+    }
 }
 
 /// AMT_SetupAndConfigurationService. No `Debug`: it holds a one-time password.

@@ -1,0 +1,253 @@
+//! TLS on AMT's ports (reference/amt.md 5.9): a key that AMT makes and keeps, a certificate for it, both served and
+//! seen served.
+//!
+//! The certificate is issued by the org's CA where policy names one. Otherwise nobody issues it, and its SHA-256 in org
+//! state is what a client goes by.
+
+use std::time::Duration;
+
+use oob_policy::shown;
+use oob_wsman::classes::Reference;
+use oob_wsman::classes::amt::{GeneralSettings, commit_changes};
+use oob_wsman::classes::certificates::{
+    PublicKeyCertificate, PublicPrivateKeyPair, add_certificate, generate_key_pair,
+    generate_pkcs10_request_ex,
+};
+use oob_wsman::classes::tls::{
+    LOCAL, REMOTE, TlsCredentialContext, TlsSettingData, create_credential_context, put_credential_context,
+};
+use oob_wsman::pthi::PtStatus;
+use oob_wsman::x509::{certificate_pin, is_request_of, public_key_from_pkcs1};
+
+use super::Run;
+use super::failure::{Failure, WsError, described};
+use super::proof::Client;
+use super::settings::{log_in, mutating, refused};
+use super::setup::Session;
+use crate::leaf::{self, DeviceKey};
+use crate::state::{JournalEntry, hex};
+
+const BITS: u32 = 2048;
+/// The device says to wait (2061, 2082) and has not acted then.
+const KEY_TRIES: u32 = 10;
+const KEY_PAUSE: Duration = Duration::from_secs(3);
+/// Committed settings restart the ports, which may take a minute (reference/amt.md 5.9).
+const RESTART: Duration = Duration::from_secs(90);
+const ASK_EVERY: Duration = Duration::from_secs(2);
+
+/// TLS that is on.
+pub(super) struct Secured {
+    /// Lower-case hex: SHA-256 of the certificate that is served.
+    pub(super) pin: String,
+    /// It was seen in a handshake; else the settings were read alone.
+    pub(super) shaken: bool,
+}
+
+/// Gives AMT a key and a certificate, switches TLS on and sees it served. `required`: no cleartext beside it on the
+/// network. `local`: also on the ports that this machine itself uses, which is where a handshake can be seen from here.
+pub(super) async fn secure(
+    run: &mut Run<'_>,
+    session: &mut Session<'_>,
+    required: bool,
+    local: bool,
+) -> Result<Secured, Failure> {
+    run.progress.begin("amt: giving AMT a key and a certificate of its own");
+    let mut admin = log_in(session).await;
+    let key = make_key(run, &mut admin).await?;
+    let key_id = named(&key, "key")?;
+    let pair = admin.get_with::<PublicPrivateKeyPair>(&[("InstanceID", &key_id)]).await;
+    let pair = pair.map_err(|error| refused("TLS key", &error))?;
+    let public = pair.der_key.unwrap_or_default();
+    let (Some(spki), Some(device_key)) = (public_key_from_pkcs1(&public), DeviceKey::from_base64(&public))
+    else {
+        return Err(Failure::unchanged(
+            "no-public-key",
+            "AMT's new key pair has no public key that can be read",
+        ));
+    };
+    let name = leaf::name_of(run.detection);
+    let broken = |why: String| Failure::unchanged("certificate-not-made", why);
+    let request = leaf::request(&name, &device_key).map_err(broken)?;
+    let signed = mutating("PKCS10", admin.invoke(&generate_pkcs10_request_ex(&key_id, &request))).await?;
+    if !is_request_of(&signed, &spki) {
+        return Err(Failure::unchanged(
+            "key-not-proven",
+            "AMT's signed request is not of the key that it just made, so no certificate was issued for it",
+        ));
+    }
+    let der = leaf::issue(&name, &device_key, run.issuer).map_err(broken)?;
+    let pin = certificate_pin(&der);
+    let sha256 = hex(&pin);
+    // A run that dies behind this line leaves a device that speaks TLS with this certificate alone.
+    run.journal
+        .append(JournalEntry::Certificate { sha256: sha256.clone() })
+        .map_err(|error| Failure::not_recorded("AMT made a key", &error))?;
+    let added = mutating("certificate", admin.invoke(&add_certificate(&der))).await?;
+    let certificate = named(&added, "certificate")?;
+    serve(&mut admin, &certificate).await?;
+    run.progress.end("done");
+
+    run.progress.begin("amt: switching TLS on and seeing the certificate served");
+    switch_on(&mut admin, REMOTE, Some(!required)).await?;
+    if local {
+        switch_on(&mut admin, LOCAL, None).await?;
+    }
+    commit(&mut admin).await?;
+    drop(admin);
+    if local {
+        session.lme.expect(pin);
+    }
+    let served = Served { certificate, der, required, local };
+    read_back(run, session, &served).await?;
+    run.progress.end("done");
+    Ok(Secured { pin: sha256, shaken: local })
+}
+
+async fn make_key(run: &Run<'_>, admin: &mut Client<'_, '_>) -> Result<Reference, Failure> {
+    let mut tries = KEY_TRIES;
+    loop {
+        tries -= 1;
+        match mutating_raw("GenerateKeyPair", admin.invoke(&generate_key_pair(BITS))).await {
+            Err(error) if is_busy(&error) && tries > 0 => run.machine.pause(KEY_PAUSE).await,
+            Err(WsError::ReturnValue(error)) if error.status() == PtStatus(23) => {
+                return Err(Failure::impossible(
+                    "no-key-slot",
+                    "AMT has no room for another key: remove those that nothing uses (MEBx, or full unprovisioning)",
+                ));
+            }
+            made => return made.map_err(|error| refused("TLS key", &error)),
+        }
+    }
+}
+
+/// The device is making a key, or something else: it did not act.
+fn is_busy(error: &WsError) -> bool {
+    matches!(error, WsError::ReturnValue(error) if [2061, 2082].contains(&error.status().0))
+}
+
+/// AMT goes on serving an old certificate unless the one it has is replaced (reference/amt.md 5.9 item 6).
+async fn serve(admin: &mut Client<'_, '_>, certificate: &str) -> Result<(), Failure> {
+    let created = mutating_raw("TLS certificate", admin.send(&create_credential_context(certificate))).await;
+    match created {
+        Err(error) if error.already_exists() => {
+            mutating("TLS certificate", admin.send(&put_credential_context(certificate))).await
+        }
+        created => created.map_err(|error| refused("TLS certificate", &error)),
+    }
+}
+
+async fn switch_on(
+    admin: &mut Client<'_, '_>,
+    instance: &str,
+    cleartext: Option<bool>,
+) -> Result<(), Failure> {
+    let settings = admin.get_to_edit::<TlsSettingData>(&[("InstanceID", instance)]).await;
+    let mut settings = settings.map_err(|error| refused("TLS", &error))?;
+    settings.set_bool("Enabled", true);
+    settings.set_bool("MutualAuthentication", false);
+    if let Some(cleartext) = cleartext {
+        // From AMT 16.1 on there is none, and asking for it is an error.
+        let possible = settings.non_secure_connections_supported != Some(false);
+        settings.set_bool("AcceptNonSecureConnections", cleartext && possible);
+    }
+    mutating("TLS", admin.put(&settings)).await
+}
+
+/// The ports restart while AMT answers, so a lost answer says nothing; what came of it is read afterwards.
+async fn commit(admin: &mut Client<'_, '_>) -> Result<(), Failure> {
+    match mutating_raw("CommitChanges", admin.invoke(&commit_changes())).await {
+        Ok(()) | Err(WsError::OutcomeUnknown { .. }) => Ok(()),
+        Err(error) => Err(refused("TLS", &error)),
+    }
+}
+
+/// What should be served.
+struct Served {
+    /// InstanceID of the certificate.
+    certificate: String,
+    der: Vec<u8>,
+    required: bool,
+    local: bool,
+}
+
+/// Over a login of its own, once the ports are up again.
+async fn read_back(run: &Run<'_>, session: &mut Session<'_>, served: &Served) -> Result<(), Failure> {
+    let until = run.machine.until(RESTART);
+    loop {
+        let mut admin = log_in(session).await;
+        match admin.get::<GeneralSettings>().await {
+            Ok(_) => {
+                check(&mut admin, served).await?;
+                break;
+            }
+            Err(error @ (WsError::Unauthorized { .. } | WsError::RealmMismatch { .. })) => {
+                return Err(refused("TLS", &error));
+            }
+            Err(error) if until.is_over() => {
+                return Err(Failure::indeterminate(format!(
+                    "AMT does not answer with its new certificate ({}); escrow holds its password",
+                    described(&error)
+                )));
+            }
+            Err(_) => {}
+        }
+        run.machine.pause(ASK_EVERY).await;
+    }
+    // A handshake with the pinned certificate is what the TLS ports alone can give.
+    if served.local && !session.lme.is_tls() {
+        return Err(differs("its local ports", "TLS", "cleartext"));
+    }
+    Ok(())
+}
+
+async fn check(admin: &mut Client<'_, '_>, served: &Served) -> Result<(), Failure> {
+    for instance in [REMOTE, LOCAL] {
+        if instance == LOCAL && !served.local {
+            continue;
+        }
+        let seen = admin.get_with::<TlsSettingData>(&[("InstanceID", instance)]).await;
+        let seen = seen.map_err(|error| refused("TLS", &error))?;
+        if seen.enabled != Some(true) {
+            return Err(differs(instance, "Enabled = true", &format!("{:?}", seen.enabled)));
+        }
+        if instance == REMOTE && served.required && seen.accept_non_secure_connections != Some(false) {
+            let seen = format!("{:?}", seen.accept_non_secure_connections);
+            return Err(differs(instance, "AcceptNonSecureConnections = false", &seen));
+        }
+    }
+    let contexts = admin.enumerate::<TlsCredentialContext>().await.map_err(|error| refused("TLS", &error))?;
+    if !contexts.iter().any(|context| context.certificate() == Some(&served.certificate)) {
+        return Err(differs("the certificate of its TLS", &served.certificate, "another"));
+    }
+    // Where no handshake shows it, what AMT has under that name is read.
+    if !served.local {
+        let held = admin.get_with::<PublicKeyCertificate>(&[("InstanceID", &served.certificate)]).await;
+        let held = held.map_err(|error| refused("TLS certificate", &error))?;
+        if held.der().as_deref() != Some(&served.der) {
+            return Err(differs("its certificate", "the one issued", "another"));
+        }
+    }
+    Ok(())
+}
+
+fn differs(what: &str, wanted: &str, seen: &str) -> Failure {
+    let text = format!("AMT accepted TLS, and {what} reads {} instead of {wanted}", shown(seen));
+    Failure::unchanged("setting-not-kept", text)
+}
+
+fn named(reference: &Reference, what: &str) -> Result<String, Failure> {
+    reference.instance_id().map(str::to_owned).ok_or_else(|| {
+        Failure::unchanged("no-reference", format!("AMT's answer does not name the {what} that it made"))
+    })
+}
+
+async fn mutating_raw<T>(
+    what: &'static str,
+    call: impl Future<Output = Result<T, WsError>>,
+) -> Result<T, WsError> {
+    let point = super::amt::Point { kind: "mutating", what };
+    crate::probe::before(&point);
+    let said = call.await;
+    crate::probe::after(&point);
+    said
+}
