@@ -24,7 +24,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Whether the password that is live on the device, if any, is sealed in the store.
-fn assert_no_password_outside_escrow(machine: &Machine, out: &Path, when: &str) {
+pub(crate) fn assert_no_password_outside_escrow(machine: &Machine, out: &Path, when: &str) {
     let state = machine.state();
     let Some(live) = state["ha1_sha256"].as_str() else { return };
     let realm = state["realm"].as_str().unwrap();

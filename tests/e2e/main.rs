@@ -15,6 +15,7 @@ mod neutralize_file;
 mod order;
 mod release;
 mod staging;
+mod use_acm;
 mod use_ccm;
 mod verify;
 mod verify_file;

@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of this is test code")]
 
 pub mod image;
+pub mod provisioning;
 
 use std::env;
 use std::fs;
