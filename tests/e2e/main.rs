@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of this is test code")]
 
+mod acm_refused;
 mod architecture;
 mod bad_input;
 mod canary;

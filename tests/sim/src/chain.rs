@@ -63,6 +63,14 @@ impl Root {
         Ok(Self::added(hash.with_context(|| format!("reading {text:?}: a SHA-256 has 64 hex digits"))?))
     }
 
+    /// The entry that a person makes who enters a SHA-256 and calls it SHA-384: no root is accepted by it.
+    ///
+    /// # Errors
+    /// As [`Root::of_file`].
+    pub fn misfiled(path: &Path) -> Result<Self> {
+        Ok(Self { algorithm: Algorithm::Sha384, ..Self::of_file(path)? })
+    }
+
     fn added(hash: Vec<u8>) -> Self {
         let (is_default, is_active) = (false, true);
         Self { name: "Added Root".to_owned(), is_default, is_active, algorithm: Algorithm::Sha256, hash }

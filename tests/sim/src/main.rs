@@ -81,6 +81,9 @@ struct Machine {
     /// The same, by the SHA-256 of the root's DER.
     #[arg(long = "trusted-root-sha256", value_name = "HEX")]
     trusted_hashes: Vec<String>,
+    /// List the SHA-256 of this root certificate under SHA-384, where it does not count; may be repeated.
+    #[arg(long = "misfiled-root", value_name = "FILE")]
+    misfiled_roots: Vec<PathBuf>,
     /// The PKI DNS suffix, as set in MEBx.
     #[arg(long, default_value = "")]
     pki_suffix: String,
@@ -108,7 +111,8 @@ fn run(machine: Machine) -> Result<()> {
     ensure!(apf_window > 0, "reading --apf-window 0: no request could be sent");
     let files = machine.trusted_roots.iter().map(|path| Root::of_file(path));
     let hashes = machine.trusted_hashes.iter().map(|hash| Root::of_hex(hash));
-    let added_roots = files.chain(hashes).collect::<Result<_>>()?;
+    let misfiled = machine.misfiled_roots.iter().map(|path| Root::misfiled(path));
+    let added_roots = files.chain(hashes).chain(misfiled).collect::<Result<_>>()?;
     let Machine { pki_suffix, dhcp_suffix, .. } = machine;
     let (link_up, in_provisioning) = (!machine.link_down, machine.in_provisioning);
     let surroundings = Surroundings { added_roots, pki_suffix, dhcp_suffix, link_up, in_provisioning };
