@@ -16,7 +16,7 @@ use oob_sim::serve;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Machine(machine) => run(machine),
+        Command::Machine(machine) => run(*machine),
         Command::Profiles => list(),
     };
     match outcome {
@@ -39,7 +39,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Build a machine's directory and serve it in the foreground.
-    Machine(Machine),
+    Machine(Box<Machine>),
     /// List the machine types.
     Profiles,
 }

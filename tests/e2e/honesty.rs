@@ -1,0 +1,189 @@
+//! What must hold at the end of every run, whatever went wrong in it: what the run claims is what the device is, and no
+//! password lives that is not in the escrow.
+
+use std::path::Path;
+use std::process::Output;
+
+use md5::{Digest, Md5};
+use oob_tests::{Machine, code, text};
+use serde_json::Value;
+use sha2::Sha256;
+
+use crate::use_ccm::{escrow_files, open};
+
+/// A mode with what is set in it: what the target is, and how it is seen on the device.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Client,
+    Admin,
+}
+
+impl Target {
+    pub(crate) const fn mode(self) -> u64 {
+        match self {
+            Self::Client => 1,
+            Self::Admin => 2,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "ccm",
+            Self::Admin => "acm",
+        }
+    }
+
+    /// The call that may be sent once.
+    pub(crate) const fn one_shot(self) -> &'static str {
+        match self {
+            Self::Client => "wsman:IPS_HostBasedSetupService.Setup",
+            Self::Admin => "wsman:IPS_HostBasedSetupService.AdminSetup",
+        }
+    }
+
+    fn unlike_policy(self, state: &Value) -> Option<String> {
+        match self {
+            Self::Client => not_as_in_client_mode(state),
+            Self::Admin => not_as_policy_asks(state, true),
+        }
+    }
+}
+
+/// What is wrong with what a run said, against what the device is; none where it was honest.
+pub(crate) fn dishonest(run: &Output, machine: &Machine, out: &Path, target: Target) -> Option<String> {
+    let state = machine.state();
+    judge(run, &state, out, target).err().or_else(|| passwords_outside_escrow(&state, out))
+}
+
+fn judge(run: &Output, state: &Value, out: &Path, target: Target) -> Result<(), String> {
+    let ensure = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
+    let stderr = text(&run.stderr);
+    ensure(!stderr.contains("panicked at"), "it panicked")?;
+    let result: Value =
+        serde_json::from_slice(&run.stdout).map_err(|error| format!("stdout is no JSON: {error}"))?;
+    let exit = code(run).ok_or("it was killed")?;
+    ensure(result["exit_code"] == exit, "exit code and result differ")?;
+    let seen = (state["control_mode"].as_u64(), state["provisioning_state"].as_u64());
+    let amt = &result["capability"]["channels"][0];
+    let findings = result["findings"].to_string();
+    let sent = state["counters"][target.one_shot()].as_u64().unwrap_or(0);
+    ensure(sent <= 1, "the one-shot call was sent again")?;
+    match exit {
+        0 => {
+            ensure(
+                seen == (Some(target.mode()), Some(2)),
+                "it says satisfied, and the device is not in the mode",
+            )?;
+            ensure(amt["control_mode"] == target.word(), "the record names another mode")?;
+            ensure(amt["state"] == "verified", "the record is not of a verified channel")?;
+            target
+                .unlike_policy(state)
+                .map_or(Ok(()), |what| Err(format!("it says satisfied, and {what}")))?;
+        }
+        4 | 5 | 8 => {
+            ensure(seen == (Some(0), Some(0)), "it says unchanged, and the device is provisioned")?;
+            ensure(state["mebx_sha256"].is_null(), "it says unchanged, and MEBx has another password")?;
+            ensure(result["changed"] == false, "a refusal says that it changed something")?;
+            ensure(
+                amt["state"] != "verified" && amt["state"] != "provisioned",
+                "the record claims a channel",
+            )?;
+        }
+        6 => {
+            ensure(result["changed"] == true, "not knowing is a change")?;
+            ensure(amt["state"] == "unknown", "the record claims to know")?;
+            let names = escrow_files(out);
+            let names = names.iter().filter_map(|file| file.file_name()?.to_str());
+            let newest = names.filter(|name| name.starts_with("amt.")).max();
+            let named = |name: &str| {
+                result["outcomes"].to_string().contains(name) || result["text"].to_string().contains(name)
+            };
+            ensure(
+                newest.is_some_and(named),
+                "it does not know, and does not name the candidate's escrow file",
+            )?;
+        }
+        9 => {
+            ensure(target == Target::Admin, "client control mode was left incomplete")?;
+            ensure(result["reason"] == "amt-incomplete", "drift for another reason")?;
+            ensure(seen == (Some(2), Some(2)), "it says incomplete, and the device is not in the mode")?;
+            ensure(amt["control_mode"] == "acm", "the record names another mode")?;
+            ensure(amt["credential"].is_string(), "the record names no credential")?;
+        }
+        other => return Err(format!("exit {other} is none of those that can be")),
+    }
+    if state["mebx_sha256"].is_string() {
+        ensure(
+            !findings.contains("mebx-password-unchanged"),
+            "it says that MEBx keeps its password, which is new",
+        )?;
+    }
+    Ok(())
+}
+
+/// Which password lives on the device and in no escrow file.
+pub(crate) fn passwords_outside_escrow(state: &Value, out: &Path) -> Option<String> {
+    let sha256 = |bytes: &[u8]| hex(&Sha256::digest(bytes));
+    if let Some(live) = state["ha1_sha256"].as_str() {
+        let realm = state["realm"].as_str().unwrap();
+        let known = sealed(out, "amt");
+        let ha1 = |secret: &Value| {
+            let password = secret["password"].as_str().unwrap();
+            sha256(hex(&Md5::digest(format!("admin:{realm}:{password}"))).as_bytes())
+        };
+        if !known.iter().any(|secret| ha1(secret) == live) {
+            return Some(format!("the live password is in none of {} escrow files", known.len()));
+        }
+    }
+    if let Some(live) = state["mebx_sha256"].as_str() {
+        let known = sealed(out, "amt-mebx");
+        if !known.iter().any(|secret| sha256(secret["password"].as_str().unwrap().as_bytes()) == live) {
+            return Some(format!("the MEBx password is in none of {} escrow files", known.len()));
+        }
+    }
+    None
+}
+
+/// What the escrow files of a channel hold: `amt` or `amt-mebx`.
+pub(crate) fn sealed(out: &Path, channel: &str) -> Vec<Value> {
+    let start = format!("{channel}.");
+    let files = escrow_files(out);
+    let of_channel =
+        files.iter().filter(|file| file.file_name().unwrap().to_str().unwrap().starts_with(&start));
+    of_channel.map(|file| open(file)).collect()
+}
+
+/// How the device differs from [`oob_tests::provisioning::SETTINGS`]; `kvm` is false where it has none.
+pub(crate) fn not_as_policy_asks(state: &Value, kvm: bool) -> Option<String> {
+    if state["settings"]["consent"]["required"] != 0 {
+        return Some(format!("consent is {}", state["settings"]["consent"]));
+    }
+    if !state["mebx_sha256"].is_string() {
+        return Some("MEBx has its old password".to_owned());
+    }
+    redirection(state, kvm)
+}
+
+/// The settings of a client control mode run, see [`CLIENT_SETTINGS`].
+fn not_as_in_client_mode(state: &Value) -> Option<String> {
+    redirection(state, true)
+}
+
+/// What can be set in client control mode.
+pub(crate) const CLIENT_SETTINGS: &str = "clock = true, sol = true, ider = false, kvm = true";
+
+fn redirection(state: &Value, kvm: bool) -> Option<String> {
+    let settings = &state["settings"];
+    let ahead = state["clock_ahead"].as_i64().unwrap();
+    match () {
+        () if settings["redirection"] != 32770 => Some(format!("redirection is {}", settings["redirection"])),
+        () if settings["listener"] != true => Some("nothing listens for SOL".to_owned()),
+        () if settings["kvm"] != kvm => Some(format!("KVM is {}", settings["kvm"])),
+        () if ahead.abs() > 10 => Some(format!("the clock is {ahead} s ahead")),
+        () => None,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
