@@ -4,8 +4,8 @@ mod channels;
 mod findings;
 
 use crate::{
-    Action, Agent, Capability, CapabilitySummary, ChannelRecord, ChannelState, Context, Detection, Exit,
-    History, Outcome, Plan, Policy, PolicyRef, Report, Status, StepKind, step,
+    Action, Agent, AmtOurs, Capability, CapabilitySummary, ChannelRecord, ChannelState, Context, Detection,
+    Exit, History, Outcome, Plan, Policy, PolicyRef, Report, Status, StepKind, step,
 };
 
 /// Everything one report is made from.
@@ -96,11 +96,21 @@ impl<'a> Assessment<'a> {
         self.outcomes.iter().find(|outcome| outcome.step == step && outcome.status == status)
     }
 
-    /// The activation of AMT by this run, in whichever mode.
+    /// The activation of AMT by this run, in whichever mode; also one that is proven and lacks settings.
     fn set_up(&self) -> Option<&'a Outcome> {
-        [step::AMT_SETUP_CCM, step::AMT_SETUP_ACM]
-            .into_iter()
-            .find_map(|step| self.outcome(step, Status::Done))
+        let is_set_up = |outcome: &&Outcome| {
+            [step::AMT_SETUP_CCM, step::AMT_SETUP_ACM].contains(&outcome.step.as_str())
+                && (outcome.status == Status::Done || outcome.evidence.contains_key("proof"))
+        };
+        self.outcomes.iter().find(is_set_up)
+    }
+
+    /// The proof of an earlier run that this run took for good, and refused to go on for another reason.
+    fn unconfirmed(&self) -> Option<&'a AmtOurs> {
+        let for_ours = |outcome: &Outcome| {
+            ["amt-incomplete", "credential-missing"].contains(&outcome.cause.as_deref().unwrap_or_default())
+        };
+        self.history.amt.as_ref().filter(|_| self.outcomes.iter().any(for_ours))
     }
 
     /// What left the device in a state that nobody knows, if anything did.

@@ -51,6 +51,10 @@ pub struct AmtOurs {
     /// SHA-256 (hex) of the certificate that it serves, where this agent gave it one.
     #[serde(default)]
     pub tls_pin: Option<String>,
+
+    /// Escrow file of a MEBx password of this generation, whether or not AMT took it.
+    #[serde(default)]
+    pub mebx_escrow: Option<String>,
 }
 
 /// The open journal: which credential generation was on its way to the device when the run ended.

@@ -110,6 +110,8 @@ fn history() -> impl Strategy<Value = History> {
         recipients: Vec::new(),
         settings: vec!["sol = true".to_owned()],
         tls_pin: None,
+
+        mebx_escrow: None,
     });
     let open = (0_u32..4, any::<bool>()).prop_map(|(generation, call_sent)| OpenChange {
         generation,

@@ -7,7 +7,7 @@ use super::amt::Trouble;
 use super::lme::LmeError;
 use super::{Run, failed};
 use crate::error::chain_of;
-use crate::state::{Kind, StateError};
+use crate::state::{Kind, StateError, fold_open};
 
 pub(super) type WsError = oob_wsman::client::Error<LmeError>;
 
@@ -67,7 +67,12 @@ impl Failure {
     }
 
     /// The outcome, with a `failed` event in org state. stdout and the exit code tell it in any case.
-    pub(super) fn recorded(self, run: &mut Run<'_>, step: &Step) -> Outcome {
+    pub(super) fn recorded(mut self, run: &mut Run<'_>, step: &Step) -> Outcome {
+        if self.exit == Exit::Indeterminate
+            && let Some(open) = fold_open(run.journal.entries())
+        {
+            self.text += &format!("; the candidate is {}", open.escrow);
+        }
         let body = json!({"channel": "amt", "step": step.id, "cause": self.cause, "text": self.text});
         if let Err(error) = run.chain.record(run.store, Kind::Failed, body) {
             tracing::error!(error = %chain_of(&error), "writing the failed event");

@@ -258,7 +258,7 @@ fn seconds() -> Result<u32, Failure> {
 }
 
 /// A password for MEBx, escrowed before the device hears of it. It cannot be read back.
-fn mebx_password(run: &mut Run<'_>, session: &Session<'_>) -> Result<(Secret, String), Failure> {
+fn mebx_password(run: &mut Run<'_>, session: &mut Session<'_>) -> Result<(Secret, String), Failure> {
     let credential = Credential {
         channel: "amt-mebx",
         generation: session.open.generation,
@@ -267,5 +267,6 @@ fn mebx_password(run: &mut Run<'_>, session: &Session<'_>) -> Result<(Secret, St
         notes: "the password of the firmware's own setup menu (MEBx); AMT took it, and gives no way to read it back",
     };
     let (password, file) = credential.escrow(run, json!({}))?;
+    session.mebx_escrow = Some(file.clone());
     Ok((Secret::new(password.expose().to_owned()), file))
 }

@@ -171,7 +171,7 @@ async fn activate(
     }
     run.progress.end("done");
 
-    let mut session = Session { lme, password, realm, open };
+    let mut session = Session { lme, password, realm, open, mebx_escrow: None };
     let proven = match prove(run, &mut session.lme, &session.password, &session.realm).await {
         Ok(()) => Ok(()),
         Err(failure) => {
@@ -207,7 +207,7 @@ async fn activate(
             }
             match settings::apply(run, &mut session, mode.shown(), wanted).await {
                 Ok(applied) => record_proof(run, step, &session.open, &mode, &applied, None),
-                Err(failure) => Err(Failure::incomplete(&failure)),
+                Err(failure) => Ok(incomplete(run, step, bare, &session, &failure)),
             }
         }
     }
@@ -219,6 +219,23 @@ pub(super) struct Session<'m> {
     pub(super) password: Password,
     pub(super) realm: Realm,
     pub(super) open: OpenChange,
+    /// Escrow file of a MEBx password that was made: AMT may have taken it.
+    pub(super) mebx_escrow: Option<String>,
+}
+
+/// AMT is ours, proven, and not all that policy asks; what was proven stands.
+fn incomplete(
+    run: &mut Run<'_>,
+    step: &Step,
+    bare: Outcome,
+    session: &Session<'_>,
+    failure: &Failure,
+) -> Outcome {
+    run.progress.end("failed");
+    let missing = Failure::incomplete(failure).recorded(run, step);
+    let mut evidence = bare.evidence;
+    evidence.extend(session.mebx_escrow.iter().map(|file| ("mebx_escrow".to_owned(), file.as_str().into())));
+    Outcome { evidence, ..missing }
 }
 
 /// Precondition, read again just before anything is changed.

@@ -113,6 +113,14 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
         let list = told.and_then(|event| event.body.get("recipients")?.as_array());
         list.into_iter().flatten().filter_map(|label| label.as_str().map(str::to_owned)).collect()
     };
+    let mebx = |generation| {
+        let of_mebx = |event: &&&Event| {
+            event.kind == Kind::Escrowed
+                && text(event, "channel").as_deref() == Some("amt-mebx")
+                && number(event, "generation") == Some(generation)
+        };
+        events.values().filter(of_mebx).max_by_key(|event| event.seq).and_then(|event| text(event, "escrow"))
+    };
     let verified = events.iter().filter(|(_, event)| event.kind == Kind::Verified && is_amt(event));
     let proofs = verified.filter_map(|(id, event)| {
         let escrow = text(event, "escrow")?;
@@ -125,6 +133,8 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
             recipients: sealed_to(&escrow),
             settings: settings(event),
             tls_pin: text(event, "tls_certificate_sha256"),
+
+            mebx_escrow: mebx(number(event, "generation")?),
             escrow,
         };
         (!undone(&ours)).then_some(((ours.generation, event.seq, *id), ours))

@@ -63,6 +63,14 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         record.last_proof = Some(proof.event.clone());
         return ours(record, input, &proof.control_mode, &proof.settings);
     }
+    if let Some(proof) = input.unconfirmed() {
+        let reason = format!("ours by event {}, which this run did not confirm; {UNTRIED}", proof.event);
+        let mut record = blank(Channel::Amt, ChannelState::Provisioned, reason);
+        record.credential = Some(proof.escrow.clone()).filter(|_| proof.sealed);
+        record.last_proof = Some(proof.event.clone());
+        record.control_mode = Some(mode).filter(|mode| *mode != UNKNOWN).map(str::to_owned);
+        return record;
+    }
     if input.staged() {
         let reason = "an image is staged and not flashed; until then AMT is as it was".to_owned();
         return blank(Channel::Amt, ChannelState::Staged, reason);

@@ -16,7 +16,9 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
     let provisioned = ["in", "post"].contains(&provisioning)
         || ["ccm", "acm"].contains(&input.detection.text("intel.amt.control_mode"));
     let set_up = input.set_up().is_some();
-    let ours = set_up || input.outcome(step::AMT_CONFIRM, Status::AlreadySo).is_some();
+    let ours = set_up
+        || input.outcome(step::AMT_CONFIRM, Status::AlreadySo).is_some()
+        || input.unconfirmed().is_some();
 
     if capable && provisioning == "pre" && !set_up && input.indeterminate().is_none() {
         add(
@@ -29,15 +31,28 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
                 .to_owned(),
         );
     }
-    let asserted = |settings: &[String]| settings.iter().any(|it| it == "mebx = true");
-    let mebx = match input.set_up() {
-        Some(done) => asserted(&super::channels::settings(done)),
-        None => input.history.amt.as_ref().is_some_and(|ours| asserted(&ours.settings)),
+    let (settings, mebx_escrow) = match input.set_up() {
+        Some(done) => {
+            let file = done.evidence.get("mebx_escrow").and_then(Value::as_text);
+            (super::channels::settings(done), file.map(str::to_owned))
+        }
+        None => {
+            let ours = input.history.amt.as_ref();
+            ours.map(|ours| (ours.settings.clone(), ours.mebx_escrow.clone())).unwrap_or_default()
+        }
     };
-    if ours && mebx {
+    let asserted = settings.iter().any(|it| it == "mebx = true");
+    if ours && asserted {
         let text = "The MEBx password was set to an escrowed one. The firmware gives no way to read it back, so this is \
                     asserted, not proven.";
         add("mebx-password-asserted", Severity::Info, text.to_owned());
+    } else if let Some(file) = mebx_escrow.filter(|_| ours) {
+        let text = format!(
+            "A MEBx password was made ({}), and whether AMT took it is not known: at the keyboard either that one opens \
+             MEBx, or the one it had before.",
+            shown(&file)
+        );
+        add("mebx-password-uncertain", Severity::Warning, text);
     } else if ours {
         let text = "Setting AMT up does not change the MEBx password: where it is the factory's, anyone at the \
                     keyboard can still take AMT over there. Change it at the keyboard.";

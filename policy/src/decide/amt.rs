@@ -27,9 +27,11 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
         Situation::Candidates(open) => {
             let text = format!(
                 "a run of ours ended while credential generation {} was on its way, and AMT is now in a state that \
-                 cannot be taken back without a password (control mode {}): open the escrow files with an identity, and \
-                 try their passwords as admin, newest first, each once, 20 s apart",
-                open.generation, facts.mode
+                 cannot be taken back without a password (control mode {}): the candidate is {}; open the escrow files with \
+                 an identity, and try their passwords as admin, newest first, each once, 20 s apart",
+                open.generation,
+                facts.mode,
+                shown(&open.escrow)
             );
             refuse(draft, Exit::Indeterminate, "indeterminate", text);
         }

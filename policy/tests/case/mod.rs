@@ -79,6 +79,8 @@ impl Case {
             recipients: Vec::new(),
             settings: Vec::new(),
             tls_pin: None,
+
+            mebx_escrow: None,
         });
         self
     }

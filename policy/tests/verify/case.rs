@@ -144,6 +144,8 @@ impl Case {
             recipients: Vec::new(),
             settings: Vec::new(),
             tls_pin: None,
+
+            mebx_escrow: None,
         });
         self.amt = AmtSeen::Realm(realm.into());
         self
