@@ -15,7 +15,7 @@ use std::thread;
 use oob_tests::provisioning::{Org, SETTINGS, policy};
 use oob_tests::{Machine, code, scratch, text};
 
-use crate::honesty::{CLIENT_SETTINGS, Target, dishonest};
+use crate::honesty::{CLIENT_SETTINGS, Target, dishonest, said};
 use crate::use_acm::apply;
 
 /// What may happen to a call, once.
@@ -129,15 +129,22 @@ fn one(wanted: &Wanted, fault: &str) -> Result<String, String> {
     let scratch = scratch();
     let (machine, out) = (wanted.machine(scratch.path(), &[fault]), scratch.path().join("out"));
     let told = |run: &std::process::Output, which: &str, what: &str| {
-        format!("{which}: {what}\n{}\n{}", text(&run.stdout), text(&run.stderr))
+        format!("{which}: {what}; exit {:?}, {}", code(run), said(run))
     };
     let run = apply(&machine, &wanted.policy, &out);
     if let Some(what) = dishonest(&run, &machine, &out, wanted.target) {
         return Err(told(&run, "the run", &what));
     }
+    let sent = machine.state()["counters"][wanted.target.one_shot()].as_u64().unwrap_or(0);
+    if sent > 1 {
+        return Err(told(&run, "the run", "the one-shot call was sent again"));
+    }
     let (first, mutating) = (code(&run).unwrap_or(-1), machine.mutating_calls());
     let again = apply(&machine, &wanted.policy, &out);
     let second = code(&again).unwrap_or(-1);
+    if let Some(what) = dishonest(&again, &machine, &out, wanted.target) {
+        return Err(told(&again, "the run after", &what));
+    }
     // Settled: satisfied, or reported as incomplete. Then nothing more is sent.
     if first == 0 || first == 9 {
         if second != first || machine.mutating_calls() != mutating {
@@ -145,12 +152,8 @@ fn one(wanted: &Wanted, fault: &str) -> Result<String, String> {
         }
         return Ok(format!("{first} {second}"));
     }
-    let one_shot = machine.state()["counters"][wanted.target.one_shot()].as_u64().unwrap_or(0);
-    if one_shot > 2 {
-        return Err(told(&again, "the run after", "the one-shot call was sent three times"));
-    }
     match (first, second) {
-        (_, 0) if machine.state()["control_mode"] == wanted.target.mode() => Ok(format!("{first} {second}")),
+        (_, 0) => Ok(format!("{first} {second}")),
         // Admin control mode without a proof: nobody but a person with the escrow goes on from there.
         (6, 6) if wanted.target == Target::Admin && machine.mutating_calls() == mutating => {
             Ok(format!("{first} {second}"))

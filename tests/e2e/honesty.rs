@@ -33,7 +33,7 @@ impl Target {
         }
     }
 
-    /// The call that may be sent once.
+    /// The call that a run may send once.
     pub(crate) const fn one_shot(self) -> &'static str {
         match self {
             Self::Client => "wsman:IPS_HostBasedSetupService.Setup",
@@ -66,8 +66,6 @@ fn judge(run: &Output, state: &Value, out: &Path, target: Target) -> Result<(), 
     let seen = (state["control_mode"].as_u64(), state["provisioning_state"].as_u64());
     let amt = &result["capability"]["channels"][0];
     let findings = result["findings"].to_string();
-    let sent = state["counters"][target.one_shot()].as_u64().unwrap_or(0);
-    ensure(sent <= 1, "the one-shot call was sent again")?;
     match exit {
         0 => {
             ensure(
@@ -75,7 +73,11 @@ fn judge(run: &Output, state: &Value, out: &Path, target: Target) -> Result<(), 
                 "it says satisfied, and the device is not in the mode",
             )?;
             ensure(amt["control_mode"] == target.word(), "the record names another mode")?;
-            ensure(amt["state"] == "verified", "the record is not of a verified channel")?;
+            // Verified by the run that set it up; a later one has no password, and sees the realm only.
+            ensure(
+                amt["state"] == if result["changed"] == true { "verified" } else { "provisioned" },
+                "the record claims more or less than was seen",
+            )?;
             target
                 .unlike_policy(state)
                 .map_or(Ok(()), |what| Err(format!("it says satisfied, and {what}")))?;
@@ -90,7 +92,9 @@ fn judge(run: &Output, state: &Value, out: &Path, target: Target) -> Result<(), 
             )?;
         }
         6 => {
-            ensure(result["changed"] == true, "not knowing is a change")?;
+            let refused =
+                result["outcomes"][0]["step"].as_str().is_some_and(|step| step.starts_with("refuse."));
+            ensure(refused || result["changed"] == true, "not knowing is a change")?;
             ensure(amt["state"] == "unknown", "the record claims to know")?;
             let names = escrow_files(out);
             let names = names.iter().filter_map(|file| file.file_name()?.to_str());
@@ -112,6 +116,15 @@ fn judge(run: &Output, state: &Value, out: &Path, target: Target) -> Result<(), 
         }
         other => return Err(format!("exit {other} is none of those that can be")),
     }
+    if seen.0 != Some(0) {
+        ensure(!findings.contains("amt-default-credentials"), "it says that nobody set AMT up")?;
+    }
+    if exit == 0 || exit == 9 {
+        ensure(
+            !findings.contains("amt-provisioned-by-others"),
+            "it says that its own work is that of others",
+        )?;
+    }
     if state["mebx_sha256"].is_string() {
         ensure(
             !findings.contains("mebx-password-unchanged"),
@@ -119,6 +132,14 @@ fn judge(run: &Output, state: &Value, out: &Path, target: Target) -> Result<(), 
         )?;
     }
     Ok(())
+}
+
+/// What a run said, for a message: its text and the record of AMT, or all it wrote where it had no result.
+pub(crate) fn said(run: &Output) -> String {
+    match serde_json::from_slice::<Value>(&run.stdout) {
+        Ok(result) => format!("{}\n    {}", result["text"], result["capability"]["channels"][0]),
+        Err(_) => text(&run.stderr),
+    }
 }
 
 /// Which password lives on the device and in no escrow file.

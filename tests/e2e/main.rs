@@ -8,6 +8,7 @@ mod bad_input;
 mod canary;
 mod clean;
 mod crash;
+mod crash_acm;
 mod faults;
 mod first_command;
 mod flash;

@@ -1,0 +1,134 @@
+//! Killed anywhere on the way to admin control mode: one more run ends at the target, or says what is missing, or that it
+//! does not know and which escrow file is the candidate. It never claims what is not so.
+//!
+//! `cargo test` runs a sample; the whole runs with `OOB_CRASH_ALL=1`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::Output;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use oob_tests::provisioning::{Org, SETTINGS};
+use oob_tests::{Machine, agent_command, code, scratch, text};
+
+use crate::honesty::{Target, dishonest, passwords_outside_escrow, said};
+use crate::use_acm::{apply, arguments};
+
+/// Where a run dies.
+enum Death {
+    /// The simulator kills its peer before or after the N-th device call.
+    Call(&'static str, usize),
+    /// The agent's own crash point.
+    Point(usize),
+}
+
+fn stride() -> usize {
+    if std::env::var_os("OOB_CRASH_ALL").is_some() { 1 } else { 17 }
+}
+
+/// Crash points, line by line, and device calls of a run that nobody kills.
+pub(crate) fn undisturbed() -> (String, Vec<String>) {
+    let scratch = scratch();
+    let org = Org::new(scratch.path(), SETTINGS);
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &org.trusted());
+    let trace = scratch.path().join("trace");
+    let run = agent_command()
+        .args(arguments(&machine, &org.policy, &scratch.path().join("out")))
+        .env("OOB_PROBE_TRACE", &trace)
+        .output()
+        .expect("running oob-agent");
+    assert_eq!(code(&run), Some(0), "{}", text(&run.stderr));
+    (std::fs::read_to_string(trace).expect("a debug build writes its trace"), machine.calls())
+}
+
+#[test]
+fn killed_anywhere_one_more_run_ends_well_or_says_what_is_missing() {
+    let (trace, calls) = undisturbed();
+    let points = trace.lines().count();
+    let by_call = ["kill-peer-before", "kill-peer-after"]
+        .into_iter()
+        .flat_map(|side| (1..=calls.len()).map(move |call| Death::Call(side, call)));
+    let deaths = by_call.chain((1..=points).map(Death::Point));
+    let deaths: Vec<Death> = deaths.step_by(stride()).collect();
+    let (next, told) = (AtomicUsize::new(0), Mutex::new((BTreeMap::<String, usize>::new(), Vec::new())));
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(death) = deaths.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let name = match death {
+                        Death::Call(side, call) => format!("{side} {call} ({})", calls[call - 1]),
+                        Death::Point(point) => {
+                            format!("point {point} ({})", trace.lines().nth(point - 1).unwrap_or_default())
+                        }
+                    };
+                    let ended = die(death);
+                    let mut told = told.lock().unwrap();
+                    match ended {
+                        Ok(exit) => *told.0.entry(exit).or_default() += 1,
+                        Err(why) => told.1.push(format!("{name}: {why}")),
+                    }
+                }
+            });
+        }
+    });
+    let (exits, lies) = told.into_inner().unwrap();
+    let counts: Vec<String> = exits.iter().map(|(exit, count)| format!("{exit}: {count}")).collect();
+    let _ = writeln!(
+        std::io::stderr(),
+        "crash matrix, acm: {} of {} deaths ({} device calls twice, {points} crash points), {} dishonest; exit of the \
+         next run: {}",
+        deaths.len(),
+        2 * calls.len() + points,
+        calls.len(),
+        lies.len(),
+        counts.join(", ")
+    );
+    assert!(lies.is_empty(), "{}", lies.join("\n"));
+}
+
+/// Dies there and runs again; the exit code of the second run, or what was wrong.
+fn die(death: &Death) -> Result<String, String> {
+    let scratch = scratch();
+    let org = Org::new(scratch.path(), SETTINGS);
+    let fault = match death {
+        Death::Call(side, call) => Some(format!("call:{call}={side}")),
+        Death::Point(_) => None,
+    };
+    let mut options = org.trusted().to_vec();
+    options.extend(fault.iter().flat_map(|fault| ["--fault", fault.as_str()]));
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &options);
+    let out = scratch.path().join("out");
+    let mut first = agent_command();
+    first.args(arguments(&machine, &org.policy, &out));
+    if let Death::Point(point) = death {
+        first.env("OOB_PROBE_KILL", point.to_string());
+    }
+    let killed = first.output().expect("running oob-agent");
+    let told = |run: &Output, what: &str| format!("{what}; exit {:?}, {}", code(run), said(run));
+    if code(&killed).is_some() {
+        return Err(told(&killed, "it was not killed"));
+    }
+    if let Some(what) = passwords_outside_escrow(&machine.state(), &out) {
+        return Err(told(&killed, &what));
+    }
+    let next = apply(&machine, &org.policy, &out);
+    if let Some(what) = dishonest(&next, &machine, &out, Target::Admin) {
+        return Err(told(&next, &what));
+    }
+    let exit = code(&next).unwrap_or(-1);
+    if ![0, 6, 9].contains(&exit) {
+        return Err(told(&next, "it does not go on"));
+    }
+    // And it rests there.
+    let mutating = machine.mutating_calls();
+    let rest = apply(&machine, &org.policy, &out);
+    if let Some(what) = dishonest(&rest, &machine, &out, Target::Admin) {
+        return Err(told(&rest, &what));
+    }
+    if code(&rest) != Some(exit) || machine.mutating_calls() != mutating {
+        return Err(told(&rest, "it does not rest"));
+    }
+    Ok(exit.to_string())
+}
