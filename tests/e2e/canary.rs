@@ -9,8 +9,11 @@ use std::process::Stdio;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
+use oob_tests::provisioning::{PASSPHRASE, SETTINGS, fixture, leaf_key, policy};
 use oob_tests::{Machine, agent_command, files, scratch, text};
 
+use crate::honesty::sealed;
+use crate::use_acm;
 use crate::use_ccm::{arguments, escrow_files, open};
 
 #[test]
@@ -20,29 +23,7 @@ fn nothing_secret_is_written_anywhere() {
     let out = scratch.path().join("out");
     let mut searched: Vec<(String, Vec<u8>)> = Vec::new();
     for log_format in ["text", "json"] {
-        let mut agent = agent_command()
-            .args(arguments(&machine, &out))
-            .args(["-vvv", "--log-format", log_format])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("starting oob-agent");
-        for view in ["cmdline", "environ"] {
-            let bytes = fs::read(format!("/proc/{}/{view}", agent.id())).unwrap_or_default();
-            searched.push((view.to_owned(), bytes));
-        }
-        let mut stderr = agent.stderr.take().unwrap();
-        let reader = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let _ = stderr.read_to_end(&mut bytes);
-            bytes
-        });
-        let done = agent.wait_with_output().expect("running oob-agent");
-        let stderr = reader.join().expect("reading stderr");
-        assert!(done.status.success(), "{}", text(&stderr));
-        assert!(stderr.len() > 1000, "trace level says more than {} bytes", stderr.len());
-        searched.push((format!("stderr ({log_format})"), stderr));
-        searched.push(("stdout".to_owned(), done.stdout));
+        searched.extend(watch(&arguments(&machine, &out), log_format));
     }
     for directory in [&out, &machine.dir] {
         for file in files(directory) {
@@ -54,17 +35,121 @@ fn nothing_secret_is_written_anywhere() {
     let secret = open(&escrow_files(&out)[0]);
     let password = secret["password"].as_str().unwrap().to_owned();
     let needles = needles(&realm, &password, &local_account_password(&machine.dir));
-    for (place, bytes) in &searched {
-        for (what, needle) in &needles {
-            assert!(!contains(bytes, needle), "{what} stands in {place}");
-        }
-    }
+    assert_in_none(&searched, &needles);
     // The search itself works: the realm is no secret, and is found.
     assert!(
         searched.iter().any(|(_, bytes)| contains(bytes, realm.as_bytes())),
         "the search finds nothing at all"
     );
     assert!(searched.len() > 20, "only {} places were searched", searched.len());
+}
+
+#[test]
+fn nothing_secret_of_admin_control_mode_is_written_anywhere() {
+    let key = leaf_key().serialize_der();
+    for log_format in ["text", "json"] {
+        let scratch = scratch();
+        let passphrase = scratch.path().join("passphrase");
+        fs::write(&passphrase, PASSPHRASE).unwrap();
+        let policy = policy(
+            scratch.path(),
+            &format!(
+                "control_mode = \"acm\", certificate = \"file:{}\", certificate_passphrase = \"file:{}\", {SETTINGS}",
+                fixture("modern.p12").display(),
+                passphrase.display()
+            ),
+        );
+        let root = fixture("root.pem");
+        let options = ["--trace", "--trusted-root", root.to_str().unwrap()];
+        let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &options);
+        let out = scratch.path().join("out");
+        let mut searched = watch(&use_acm::arguments(&machine, &policy, &out), log_format);
+        for directory in [&out, &machine.dir] {
+            for file in files(directory) {
+                searched.push((file.display().to_string(), fs::read(&file).unwrap_or_default()));
+            }
+        }
+        let realm = machine.state()["realm"].as_str().unwrap().to_owned();
+        let password = |channel: &str| sealed(&out, channel)[0]["password"].as_str().unwrap().to_owned();
+        let mebx = password("amt-mebx");
+        let mut needles = needles(&realm, &password("amt"), &local_account_password(&machine.dir));
+        needles.extend(forms("the MEBx password", mebx.as_bytes()));
+        needles.extend(forms("the certificate's passphrase", PASSPHRASE.as_bytes()));
+        // The end of a key has nothing that the certificate has, too.
+        for (part, bytes) in
+            ["exponent", "prime", "coefficient"].iter().zip(key[key.len() - 900..].chunks(300))
+        {
+            needles.extend(forms(&format!("the private key ({part})"), &bytes[100..148]));
+        }
+        assert_in_none(&searched, &needles);
+        // The search itself works: it finds the realm, which is no secret, and the key in a file that has it.
+        assert!(
+            searched.iter().any(|(_, bytes)| contains(bytes, realm.as_bytes())),
+            "nothing is found at all"
+        );
+        let file = unbroken(leaf_key().serialize_pem().as_bytes());
+        let found = |(_, needle): &&(String, Vec<u8>)| contains(&file, needle);
+        assert_eq!(needles.iter().filter(found).count(), 3, "each part of the key once, in base64");
+        assert!(searched.len() > 20, "only {} places were searched", searched.len());
+    }
+}
+
+/// Runs the agent at trace level; what it wrote to its streams, and what others can see of its start.
+fn watch(arguments: &[&str], log_format: &str) -> Vec<(String, Vec<u8>)> {
+    let mut searched = Vec::new();
+    let mut agent = agent_command()
+        .args(arguments)
+        .args(["-vvv", "--log-format", log_format])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starting oob-agent");
+    for view in ["cmdline", "environ"] {
+        let bytes = fs::read(format!("/proc/{}/{view}", agent.id())).unwrap_or_default();
+        searched.push((view.to_owned(), bytes));
+    }
+    let mut stderr = agent.stderr.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = stderr.read_to_end(&mut bytes);
+        bytes
+    });
+    let done = agent.wait_with_output().expect("running oob-agent");
+    let stderr = reader.join().expect("reading stderr");
+    assert!(done.status.success(), "{}", text(&stderr));
+    assert!(stderr.len() > 1000, "trace level says more than {} bytes", stderr.len());
+    searched.push((format!("stderr ({log_format})"), stderr));
+    searched.push(("stdout".to_owned(), done.stdout));
+    searched
+}
+
+fn assert_in_none(searched: &[(String, Vec<u8>)], needles: &[(String, Vec<u8>)]) {
+    for (place, bytes) in searched {
+        // Base64 may be broken into lines.
+        let unbroken = unbroken(bytes);
+        for (what, needle) in needles {
+            assert!(!contains(bytes, needle) && !contains(&unbroken, needle), "{what} stands in {place}");
+        }
+    }
+}
+
+fn unbroken(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect()
+}
+
+/// Bytes as they may be written down: as they are, in hex, and in base64 wherever they begin in it.
+fn forms(what: &str, bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut forms = vec![
+        (what.to_owned(), bytes.to_vec()),
+        (format!("{what} in hex"), hex.clone().into_bytes()),
+        (format!("{what} in upper case hex"), hex.to_uppercase().into_bytes()),
+    ];
+    for skipped in 0..3 {
+        let whole = &bytes[skipped..skipped + (bytes.len() - skipped) / 3 * 3];
+        forms.push((format!("{what} in base64"), STANDARD.encode(whole).into_bytes()));
+    }
+    forms
 }
 
 fn contains(bytes: &[u8], needle: &[u8]) -> bool {

@@ -7,6 +7,7 @@ use std::process::Command;
 use oob_tests::{Machine, code, installed, program, scratch, text, workspace};
 
 use crate::crash::undisturbed;
+use crate::crash_acm;
 use crate::use_ccm::arguments;
 
 #[test]
@@ -39,6 +40,33 @@ fn the_credential_is_durable_before_the_device_sees_it() {
         journal.is_some_and(|line| line > at),
         "no synced journal entry between escrow and the call:\n{trace}"
     );
+}
+
+#[test]
+fn both_passwords_of_admin_control_mode_are_durable_before_the_device_sees_them() {
+    let (trace, _) = crash_acm::undisturbed();
+    let at = |from: usize, what: &str, parts: &[&str]| -> usize {
+        let mut lines = trace.lines().enumerate().skip(from);
+        let found = lines.find(|(_, line)| parts.iter().all(|part| line.contains(part)));
+        found.unwrap_or_else(|| panic!("no {what} after line {from} of\n{trace}")).0
+    };
+    for (file, call) in [
+        ("/escrow/amt.1.", "IPS_HostBasedSetupService.AdminSetup"),
+        ("/escrow/amt-mebx.1.", "AMT_SetupAndConfigurationService.SetMEBxPassword"),
+    ] {
+        let called = at(0, call, &["before device mutating", call]);
+        let mut durable = at(0, "write", &["after disk.write", file]);
+        durable = at(durable, "fsync", &["after disk.fsync", file]);
+        durable = at(durable, "rename", &["after disk.rename", file]);
+        durable = at(durable, "fsync of the directory", &["after disk.fsync-dir", "/escrow"]);
+        assert!(durable < called, "{call} at line {called}, {file} durable at line {durable}:\n{trace}");
+    }
+    let setup = at(0, "AdminSetup", &["before device mutating", "AdminSetup"]);
+    let journal = after_last(&trace, setup, "after disk.fsync", "journal");
+    let escrow = at(0, "escrow", &["after disk.rename", "/escrow/amt.1."]);
+    assert!(journal.is_some_and(|line| line > escrow), "no synced journal entry before AdminSetup:\n{trace}");
+    // The MEBx password is made in a machine that is proven ours, and not before.
+    assert!(at(0, "MEBx escrow", &["/escrow/amt-mebx.1."]) > setup);
 }
 
 #[test]
