@@ -369,6 +369,7 @@ fn amt_is_compared_by_its_realm() {
         realm: "Digest:x".into(),
         escrow: "amt.2.0000000000000000.age".into(),
         call_sent: true,
+        tls_pin: None,
     });
     check(&open, Rung::NotClaimed, 6, "indeterminate");
 }
