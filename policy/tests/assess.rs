@@ -344,7 +344,7 @@ fn a_fallback_is_told() {
 
 #[test]
 fn the_worst_exit_and_its_cause_win() {
-    let plan = Case::using("amt = { tls = \"required\" }").live();
+    let plan = Case::using("dash = { take_over = true }").live();
     let outcomes = refusal_outcomes(&plan.plan());
     assert_eq!(outcomes.len(), 3);
     assert!(outcomes.iter().all(|it| it.status == Status::Failed && !it.changed));

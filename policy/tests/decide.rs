@@ -88,12 +88,12 @@ fn using_amt_depends_on_its_version() {
 
 #[test]
 fn what_no_step_carries_out_is_refused_by_key_and_line() {
-    let settings = "amt = { control_mode = \"ccm\", tls = \"required\" }\ndash = { take_over = true, tls = \"required\" }";
+    let settings = "amt = { control_mode = \"ccm\" }\ndash = { take_over = true, tls = \"required\" }";
     let plan = Case::using(settings).plan();
     let refused: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
-    let all = ["amt.tls", "dash.take_over", "dash.tls"];
+    let all = ["dash.take_over", "dash.tls"];
     assert_eq!(refused, all.map(|key| format!("refuse.policy-value-not-carried-out.{key}")));
-    let StepKind::Refuse { exit, text, .. } = &plan.steps[1].what else { panic!("{:?}", plan.steps[1]) };
+    let StepKind::Refuse { exit, text, .. } = &plan.steps[0].what else { panic!("{:?}", plan.steps[0]) };
     assert_eq!(*exit, Exit::Impossible);
     assert!(text.contains("`dash.take_over = true` (line 13)"), "{text}");
 }
@@ -147,6 +147,14 @@ fn settings_follow_activation_and_a_later_run_wants_their_proof() {
     ] {
         assert_eq!(Case::using(settings).steps(), [refusal]);
     }
+    let mut no_ca = Case::using("amt = { tls = \"required\", tls_ca = \"file:/ca.pem\" }");
+    assert_eq!(no_ca.steps(), ["amt.setup-ccm"]);
+    no_ca.context.tls_ca_unusable = Some("no such file".to_owned());
+    assert_eq!(no_ca.steps(), ["refuse.tls-ca-unusable"]);
+    assert_eq!(
+        Case::using("amt = { hostname = true }").fact("host.name", "unknown").steps(),
+        ["refuse.hostname-unknown"]
+    );
     let slim = Case::using("amt = { kvm = true }").fact("intel.amt.verdict", "standard-manageability");
     assert_eq!(slim.steps(), ["refuse.no-kvm.amt.kvm"]);
 }
@@ -224,7 +232,7 @@ fn an_expired_recipient_is_refused_under_a_trusted_clock() {
 
 #[test]
 fn every_refusal_that_applies_is_listed() {
-    let case = Case::using("amt = { tls = \"required\" }")
+    let case = Case::using("dash = { take_over = true }")
         .live()
         .fact("intel.amt.verdict", "absent")
         .history(|it| it.policy = Some((9, "cc".to_owned())))
@@ -240,7 +248,7 @@ fn every_refusal_that_applies_is_listed() {
             "refuse.example-recipient.ops",
             "refuse.example-recipient.safe",
             "refuse.weak-device-id",
-            "refuse.policy-value-not-carried-out.amt.tls",
+            "refuse.policy-value-not-carried-out.dash.take_over",
             "refuse.amt-absent"
         ]
     );
