@@ -21,5 +21,6 @@ mod release;
 mod staging;
 mod use_acm;
 mod use_ccm;
+mod use_tls;
 mod verify;
 mod verify_file;

@@ -23,12 +23,13 @@ const SETTLE: Duration = Duration::from_secs(12);
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// Proves the credential. The right password is tried once more after the wrong one was refused, so that a locked
-/// account is not taken for a careful one.
+/// account is not taken for a careful one; `again` is false where the caller logs in with it next anyway.
 pub(super) async fn prove<'a>(
     run: &mut Run<'a>,
     lme: &mut Lme<'a>,
     password: &Password,
     realm: &Realm,
+    again: bool,
 ) -> Result<(), Failure> {
     run.progress.begin("amt: logging in with the new password");
     log_in(run, lme, password, realm).await?;
@@ -39,7 +40,9 @@ pub(super) async fn prove<'a>(
         Failure::unchanged("no-random-bytes", format!("making a wrong password: {error}"))
     })?;
     see_refused(run, lme, &wrong, realm).await?;
-    log_in(run, lme, password, realm).await?;
+    if again {
+        log_in(run, lme, password, realm).await?;
+    }
     run.progress.end("done");
     Ok(())
 }

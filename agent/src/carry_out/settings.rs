@@ -44,10 +44,7 @@ pub(super) async fn apply(
     mode: ControlMode,
     wanted: &AmtSettings,
 ) -> Result<Applied, Failure> {
-    let wanted = match mode {
-        ControlMode::Admin => wanted.clone(),
-        _ => wanted.in_client_mode(),
-    };
+    let wanted = applicable(mode, wanted);
     if wanted.is_empty() {
         return Ok(Applied::default());
     }
@@ -56,6 +53,14 @@ pub(super) async fn apply(
         applied.tls = Some(secure(run, session, wish == TlsWish::Required, local_tls(run)).await?);
     }
     Ok(applied)
+}
+
+/// What can be set in the mode at all.
+pub(super) fn applicable(mode: ControlMode, wanted: &AmtSettings) -> AmtSettings {
+    match mode {
+        ControlMode::Admin => wanted.clone(),
+        _ => wanted.in_client_mode(),
+    }
 }
 
 /// Whether AMT's local ports are to speak TLS too, so that its certificate can be seen served from here. What came

@@ -172,7 +172,8 @@ async fn activate(
     run.progress.end("done");
 
     let mut session = Session { lme, password, realm, open, mebx_escrow: None };
-    let proven = match prove(run, &mut session.lme, &session.password, &session.realm).await {
+    let again = settings::applicable(mode.shown(), wanted).is_empty();
+    let proven = match prove(run, &mut session.lme, &session.password, &session.realm, again).await {
         Ok(()) => Ok(()),
         Err(failure) => {
             run.progress.end("failed");

@@ -125,7 +125,10 @@ fn system(survey: &Survey<'_>) -> Vec<Fact> {
     };
     let text = |text: &Option<String>| text.clone().map(Value::from);
     vec![
-        fact("host.name", host.as_ref().and_then(|host| text(&host.name))),
+        match host.as_ref().and_then(|host| text(&host.name)) {
+            Some(name) => fact("host.name", Some(name)),
+            None => host_name(survey),
+        },
         fact("host.os", host.as_ref().and_then(|host| text(&host.os))),
         fact("host.kernel", host.as_ref().and_then(|host| text(&host.kernel))),
         boot_time(survey, host.as_ref().and_then(|host| host.boot_time)),
@@ -155,6 +158,20 @@ fn boot_time(survey: &Survey<'_>, live: Option<u64>) -> Fact {
 }
 
 /// Random, and another one with each boot: it tells a later boot from this one whatever the clock says.
+/// The kernel's own word for it, which a captured machine may hold too. What a kernel is called before anybody named it
+/// is no name.
+fn host_name(survey: &Survey<'_>) -> Fact {
+    let (name, source) = ("host.name", "proc/sys/kernel/hostname");
+    match survey.machine.look_text(source) {
+        Seen::Found(found) if !["", "(none)", "localhost"].contains(&found.as_str()) => {
+            Fact::observed(name, found, source)
+        }
+        Seen::Refused(why) => Fact::unknown(name, source, why),
+        Seen::Found(_) => Fact::unknown(name, source, "nobody has named this machine yet"),
+        Seen::Missing => Fact::unknown(name, source, survey.machine.missing(source)),
+    }
+}
+
 fn boot_id(survey: &Survey<'_>) -> Fact {
     let (name, source) = ("host.boot_id", "proc/sys/kernel/random/boot_id");
     match survey.machine.look_text(source) {

@@ -1,0 +1,234 @@
+//! `use` with TLS: a key that AMT keeps, a certificate that is seen served, no cleartext beside it, and what a full run
+//! costs in device calls.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use oob_tests::provisioning::{Org, SETTINGS, ca_key, policy};
+use oob_tests::{Machine, code, installed, json, scratch, text};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa};
+use serde_json::Value;
+
+use crate::honesty::{passwords_outside_escrow, sealed};
+use crate::use_acm::apply;
+
+const NAME: &str = "desk-17";
+
+/// Everything that policy can ask for in admin control mode.
+fn all() -> String {
+    format!("{SETTINGS}, hostname = true, tls = \"required\"")
+}
+
+/// A machine that has a name.
+fn named(profile: &str, dir: &Path, more: &[&str]) -> Machine {
+    let machine = Machine::start(profile, dir, more);
+    let kernel = dir.join("proc/sys/kernel");
+    fs::create_dir_all(&kernel).unwrap();
+    fs::write(kernel.join("hostname"), format!("{NAME}\n")).unwrap();
+    machine
+}
+
+/// The outcome of the one step.
+fn outcome(result: &Value) -> &Value {
+    &result["outcomes"][0]
+}
+
+#[test]
+fn the_certificate_is_served_and_cleartext_is_closed() {
+    for profile in ["vpro-desktop-amt15", "vpro-desktop-amt16", "vpro-desktop-amt16-1", "vpro-desktop-amt18"]
+    {
+        let scratch = scratch();
+        let org = Org::new(scratch.path(), &all());
+        let machine = named(profile, &scratch.path().join("vpro"), &org.trusted());
+        let out = scratch.path().join("out");
+        let first = apply(&machine, &org.policy, &out);
+        assert_eq!(code(&first), Some(0), "{profile}: {}\n{}", text(&first.stdout), text(&first.stderr));
+        let result = json(&first);
+        let evidence = &outcome(&result)["evidence"];
+        assert_eq!(evidence["tls_handshake"], "seen", "{profile}");
+        let state = machine.state();
+        assert_eq!(state["tls"]["serving"], evidence["tls_certificate_sha256"], "{profile}");
+        assert_eq!(state["tls"]["committed"][0]["enabled"], true, "{profile}");
+        assert_eq!(state["tls"]["committed"][0]["accepts_cleartext"], false, "{profile}");
+        assert_eq!(state["settings"]["general"]["HostName"][0], NAME, "{profile}");
+        let ports: Value =
+            serde_json::from_slice(&fs::read(machine.dir.join("ports.json")).unwrap()).unwrap();
+        assert!(ports.get("16993").is_some() && ports.get("16992").is_none(), "{profile}: {ports}");
+        assert_eq!(passwords_outside_escrow(&state, &out), None, "{profile}");
+
+        let mutating = machine.mutating_calls();
+        let second = apply(&machine, &org.policy, &out);
+        assert_eq!(
+            (code(&second), &json(&second)["changed"], &outcome(&json(&second))["status"]),
+            (Some(0), &false.into(), &"already_so".into()),
+            "{profile}: {}",
+            text(&second.stderr)
+        );
+        assert_eq!(machine.mutating_calls(), mutating, "{profile}: the second run sent a mutating call");
+    }
+}
+
+#[test]
+fn firmware_whose_tls_this_build_cannot_speak_is_told_as_such() {
+    let scratch = scratch();
+    let org = Org::new(scratch.path(), "tls = \"required\"");
+    let machine = Machine::start("vpro-desktop-amt12", &scratch.path().join("vpro"), &org.trusted());
+    let out = scratch.path().join("out");
+    let run = apply(&machine, &org.policy, &out);
+    assert_eq!(code(&run), Some(0), "{}\n{}", text(&run.stdout), text(&run.stderr));
+    let result = json(&run);
+    assert_eq!(outcome(&result)["evidence"]["tls_handshake"], "not verifiable by this build");
+    assert!(outcome(&result)["text"].as_str().unwrap().contains("not verifiable by this build"));
+    // Its local ports stay as they were, so that the next run can still ask it.
+    assert_eq!(machine.state()["tls"]["committed"][1]["enabled"], false);
+    assert_eq!(code(&apply(&machine, &org.policy, &out)), Some(0));
+}
+
+#[test]
+fn the_orgs_ca_issues_the_certificate_and_others_trust_it() {
+    let scratch = scratch();
+    let mut ca = CertificateParams::default();
+    ca.distinguished_name.push(DnType::CommonName, "Example TLS CA");
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = ca_key();
+    let root = ca.self_signed(&key).unwrap().pem();
+    let (root_file, bundle) = (scratch.path().join("tls-root.pem"), scratch.path().join("tls-ca.pem"));
+    fs::write(&root_file, &root).unwrap();
+    fs::write(&bundle, format!("{root}{}", key.serialize_pem())).unwrap();
+    let wishes = format!(
+        "control_mode = \"ccm\", hostname = true, tls = \"required\", tls_ca = \"file:{}\"",
+        bundle.display()
+    );
+    let policy = policy(scratch.path(), &wishes);
+    let machine = named("vpro-desktop-amt16", &scratch.path().join("vpro"), &[]);
+    let out = scratch.path().join("out");
+    let run = apply(&machine, &policy, &out);
+    assert_eq!(code(&run), Some(0), "{}\n{}", text(&run.stdout), text(&run.stderr));
+    if !installed("curl", "a TLS login from outside, verified against the org's CA") {
+        return;
+    }
+    let secret = &sealed(&out, "amt")[0];
+    let status = |root: &Path| {
+        let port = machine.port("16993");
+        let mut child = Command::new("curl")
+            .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--digest", "-K", "-", "--cacert"])
+            .arg(root)
+            .args([
+                "--resolve",
+                &format!("{NAME}:{port}:127.0.0.1"),
+                "-H",
+                "Content-Type: application/soap+xml",
+            ])
+            .args(["-d", "@packaging/examples/get-general-settings.xml"])
+            .arg(format!("https://{NAME}:{port}/wsman"))
+            .current_dir(oob_tests::workspace())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let login = format!("user = \"admin:{}\"\n", secret["password"].as_str().unwrap());
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), login.as_bytes()).unwrap();
+        text(&child.wait_with_output().unwrap().stdout)
+    };
+    assert_eq!(status(&root_file), "200");
+    // Another CA of the same name is not enough.
+    let stranger = scratch.path().join("stranger.pem");
+    fs::write(&stranger, ca.self_signed(&oob_tests::provisioning::leaf_key()).unwrap().pem()).unwrap();
+    assert_eq!(status(&stranger), "000");
+}
+
+#[test]
+fn a_ca_that_cannot_be_used_is_refused_before_any_call() {
+    let scratch = scratch();
+    let wishes = "control_mode = \"ccm\", tls = \"required\", tls_ca = \"file:/nowhere/ca.pem\"";
+    let policy = policy(scratch.path(), wishes);
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &[]);
+    let run = apply(&machine, &policy, &scratch.path().join("out"));
+    assert_eq!((code(&run), &json(&run)["reason"]), (Some(8), &"tls-ca-unusable".into()));
+    assert_eq!(machine.mutating_calls(), 0);
+}
+
+#[test]
+fn what_goes_wrong_with_tls_is_taken_back_in_client_mode_and_told_in_admin_mode() {
+    for (fault, honest) in [
+        // The answer to the commit is lost, and the commit is not.
+        ("wsman:AMT_SetupAndConfigurationService.CommitChanges=drop-after", None),
+        ("wsman:AMT_SetupAndConfigurationService.CommitChanges=return-value:1", Some("TLS")),
+        ("wsman:AMT_PublicKeyManagementService.GenerateKeyPair=return-value:23", Some("no room")),
+        ("wsman:AMT_PublicKeyManagementService.AddCertificate=return-value:2063", Some("certificate")),
+        ("wsman:AMT_TLSSettingData.Put=fault", Some("TLS")),
+        ("tls:handshake=fault#*", Some("new certificate")),
+    ] {
+        for (mode, expected) in [("ccm", 0_u64), ("acm", 2)] {
+            let scratch = scratch();
+            let org = Org::new(scratch.path(), "tls = \"required\"");
+            let policy = match mode {
+                "ccm" => policy(scratch.path(), "control_mode = \"ccm\", tls = \"required\""),
+                _ => org.policy.clone(),
+            };
+            let mut options = org.trusted().to_vec();
+            options.extend(["--fault", fault]);
+            let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &options);
+            let out = scratch.path().join("out");
+            let run = apply(&machine, &policy, &out);
+            let (said, state) = (text(&run.stdout), machine.state());
+            assert_eq!(passwords_outside_escrow(&state, &out), None, "{mode} {fault}");
+            let Some(reason) = honest else {
+                assert_eq!(code(&run), Some(0), "{mode} {fault}: {said}");
+                continue;
+            };
+            assert!(said.contains(reason), "{mode} {fault}: {said}");
+            let exit = code(&run).unwrap();
+            // Where nobody can tell, that is what is said; else what is said is what the device is.
+            if exit != 6 {
+                // A full store is what this machine cannot do; the rest is what it did not do.
+                let taken_back = if fault.ends_with(":23") { 8 } else { 5 };
+                assert_eq!(exit, if mode == "ccm" { taken_back } else { 9 }, "{mode} {fault}: {said}");
+                assert_eq!(state["control_mode"], expected, "{mode} {fault}: {said}");
+            }
+        }
+    }
+}
+
+/// DESIGN section 12: what a full run may cost. The simulator counts; a run that needs more fails here.
+#[test]
+fn a_full_run_keeps_within_its_calls() {
+    let read = |state: &Value, name: &str| state["per_kind"][name].as_u64().unwrap_or(0);
+    let operations = |state: &Value| {
+        ["Get", "Put", "Invoke", "Create", "Delete", "Enumerate", "Pull"]
+            .iter()
+            .map(|kind| read(state, kind))
+            .sum::<u64>()
+    };
+    let connects = |state: &Value| state["mei_connects"].as_u64().unwrap_or(u64::MAX);
+    for (mode, most) in [("ccm", [35, 40, 4]), ("acm", [44, 49, 4])] {
+        let scratch = scratch();
+        let org = Org::new(scratch.path(), &all());
+        let policy = match mode {
+            "ccm" => policy(
+                scratch.path(),
+                "control_mode = \"ccm\", clock = true, hostname = true, sol = true, ider = false, kvm = true, tls = \"required\"",
+            ),
+            _ => org.policy.clone(),
+        };
+        let machine = named("vpro-desktop-amt16", &scratch.path().join("vpro"), &org.trusted());
+        let out = scratch.path().join("out");
+        let run = apply(&machine, &policy, &out);
+        assert_eq!(code(&run), Some(0), "{mode}: {}\n{}", text(&run.stdout), text(&run.stderr));
+        let first = machine.state();
+        let spent = [operations(&first), read(&first, "HTTP"), connects(&first)];
+        println!("{mode}: WS-Man, HTTP, MEI connects: {spent:?} of {most:?}; {}", first["per_kind"]);
+        assert!(spent.iter().zip(most).all(|(spent, most)| *spent <= most), "{mode}: {spent:?} of {most:?}");
+
+        assert_eq!(code(&apply(&machine, &policy, &out)), Some(0), "{mode}");
+        let second = machine.state();
+        let more = [
+            operations(&second) - operations(&first),
+            read(&second, "HTTP") - read(&first, "HTTP"),
+            second["mutating"].as_u64().unwrap() - first["mutating"].as_u64().unwrap(),
+        ];
+        println!("{mode}, second run: WS-Man, HTTP, mutating: {more:?} of [16, 18, 0]");
+        assert!(more.iter().zip([16, 18, 0]).all(|(spent, most)| *spent <= most), "{mode}: {more:?}");
+    }
+}
