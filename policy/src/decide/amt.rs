@@ -365,6 +365,16 @@ fn silent(case: &Case<'_>, draft: &mut Draft, text: String) {
     if case.context.root == RootKind::Capture {
         return refuse(draft, Exit::Impossible, "amt-unknown", text);
     }
+    // Our own change was on its way, so a device that says nothing is not one that is as it was.
+    if let Some(open) = case.history.open.as_ref().filter(|open| open.call_sent) {
+        let text = format!(
+            "{text}; a run of ours ended while credential generation {} was on its way, its candidate is {}: run again when \
+             the machine has settled",
+            open.generation,
+            shown(&open.escrow)
+        );
+        return refuse(draft, Exit::Indeterminate, "indeterminate", text);
+    }
     refuse(
         draft,
         Exit::DeviceFailed,
