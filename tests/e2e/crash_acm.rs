@@ -113,8 +113,9 @@ fn die(death: &Death) -> Result<String, String> {
     if let Some(what) = passwords_outside_escrow(&machine.state(), &out) {
         return Err(told(&killed, &what));
     }
+    let before = machine.state();
     let next = apply(&machine, &org.policy, &out);
-    if let Some(what) = dishonest(&next, &machine, &out, Target::Admin) {
+    if let Some(what) = dishonest(&next, &before, &machine, &out, Target::Admin) {
         return Err(told(&next, &what));
     }
     let exit = code(&next).unwrap_or(-1);
@@ -123,8 +124,9 @@ fn die(death: &Death) -> Result<String, String> {
     }
     // And it rests there.
     let mutating = machine.mutating_calls();
+    let before = machine.state();
     let rest = apply(&machine, &org.policy, &out);
-    if let Some(what) = dishonest(&rest, &machine, &out, Target::Admin) {
+    if let Some(what) = dishonest(&rest, &before, &machine, &out, Target::Admin) {
         return Err(told(&rest, &what));
     }
     if code(&rest) != Some(exit) || machine.mutating_calls() != mutating {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use oob_tests::provisioning::{Org, SETTINGS, policy};
 use oob_tests::{Machine, code, scratch, text};
@@ -19,7 +20,7 @@ use crate::honesty::{CLIENT_SETTINGS, Target, dishonest, said};
 use crate::use_acm::apply;
 
 /// What may happen to a call, once.
-const FAULTS: [&str; 9] = [
+const FAULTS: [&str; 13] = [
     "return-value:1",
     "fault",
     "http-400",
@@ -29,21 +30,53 @@ const FAULTS: [&str; 9] = [
     "drop-after",
     "garbage",
     "stall",
+    "short",
+    "long",
+    "wrong-command",
+    "settle-401",
 ];
 
+/// What may happen to this many calls in a row.
+const BURST: usize = 12;
+const BURSTS: [&str; 5] = ["drop-before", "drop-after", "http-500", "http-401", "garbage"];
+
 /// In a sample every N-th pair of call and fault is tried. Coprime to the number of faults, so that all come up.
-fn stride() -> usize {
-    if std::env::var_os("OOB_FAULTS_ALL").is_some() { 1 } else { 23 }
+fn stride(sample: usize) -> usize {
+    if std::env::var_os("OOB_FAULTS_ALL").is_some() { 1 } else { sample }
 }
+
+const ADMIN: (Target, &str) = (Target::Admin, "vpro-desktop-amt16");
+const CLIENT: (Target, &str) = (Target::Client, "vpro-desktop-amt16");
 
 #[test]
 fn no_fault_in_admin_control_mode_makes_a_run_lie() {
-    run_all(Target::Admin, "vpro-desktop-amt16");
+    run_all(ADMIN, &FAULTS, 1, stride(59));
 }
 
 #[test]
 fn no_fault_in_client_control_mode_makes_a_run_lie() {
-    run_all(Target::Client, "vpro-desktop-amt16");
+    run_all(CLIENT, &FAULTS, 1, stride(59));
+}
+
+#[test]
+fn no_silence_in_admin_control_mode_makes_a_run_lie() {
+    run_all(ADMIN, &BURSTS, BURST, stride(67));
+}
+
+#[test]
+fn no_silence_in_client_control_mode_makes_a_run_lie() {
+    run_all(CLIENT, &BURSTS, BURST, stride(67));
+}
+
+#[test]
+fn nor_does_one_on_another_generation() {
+    // One of each kind of firmware: the oldest, the first without cleartext on the network, the newest.
+    for profile in ["vpro-desktop-amt11", "vpro-desktop-amt16-1", "vpro-desktop-amt18"] {
+        for target in [Target::Admin, Target::Client] {
+            let sample = if std::env::var_os("OOB_FAULTS_ALL").is_some() { 5 } else { 331 };
+            run_all((target, profile), &FAULTS, 1, sample);
+        }
+    }
 }
 
 /// What a run needs besides the machine.
@@ -77,27 +110,31 @@ impl Wanted {
     }
 }
 
-fn run_all(target: Target, profile: &'static str) {
+/// Every `step`-th pair of a call and one of these faults, which strikes it and those after it, `length` in all.
+fn run_all((target, profile): (Target, &'static str), faults: &[&str], length: usize, step: usize) {
     let scratch = scratch();
     let wanted = Wanted::new(target, profile, scratch.path());
     let calls = {
         let clean = scratch.path().join("clean");
         fs::create_dir(&clean).unwrap();
         let machine = wanted.machine(&clean, &[]);
+        let before = machine.state();
         let run = apply(&machine, &wanted.policy, &clean.join("out"));
         assert_eq!(code(&run), Some(0), "{}", text(&run.stderr));
-        assert_eq!(dishonest(&run, &machine, &clean.join("out"), target), None);
+        assert_eq!(dishonest(&run, &before, &machine, &clean.join("out"), target), None);
         machine.calls()
     };
-    let pairs = (0..calls.len()).flat_map(|call| FAULTS.map(|fault| (call, fault)));
-    let pairs: Vec<(usize, &str)> = pairs.step_by(stride()).collect();
+    let all = (1..=calls.len()).flat_map(|call| faults.iter().map(move |fault| (call, fault)));
+    let pairs: Vec<_> = all.step_by(step).collect();
     let (next, told) = (AtomicUsize::new(0), Mutex::new((BTreeMap::<String, usize>::new(), Vec::new())));
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some((call, fault)) = pairs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let name = format!("{fault} at call {} ({})", call + 1, calls[*call]);
-                    let ended = one(&wanted, &format!("call:{}={fault}", call + 1));
+                    let name = format!("{fault} at call {call} ({})", calls[call - 1]);
+                    let specs: Vec<String> =
+                        (*call..call + length).map(|call| format!("call:{call}={fault}")).collect();
+                    let ended = one(&wanted, &specs);
                     let mut told = told.lock().unwrap();
                     match ended {
                         Ok(exits) => *told.0.entry(exits).or_default() += 1,
@@ -111,53 +148,59 @@ fn run_all(target: Target, profile: &'static str) {
     let counts: Vec<String> = exits.iter().map(|(exits, count)| format!("{exits}: {count}")).collect();
     let _ = writeln!(
         std::io::stderr(),
-        "fault matrix, {profile} {}: {} of {} pairs of {} calls and {} faults, {} dishonest; exit, then exit of the \
-         next run: {}",
+        "fault matrix, {profile} {}, {length} in a row: {} of {} pairs of {} calls and {} faults, {} dishonest; exit of \
+         the first and of the last run: {}",
         if target == Target::Admin { "acm" } else { "ccm" },
         pairs.len(),
-        calls.len() * FAULTS.len(),
+        calls.len() * faults.len(),
         calls.len(),
-        FAULTS.len(),
+        faults.len(),
         lies.len(),
         counts.join(", ")
     );
     assert!(lies.is_empty(), "{}", lies.join("\n"));
 }
 
-/// A run with that fault and a run after it: both exit codes, or why one of them was not honest.
-fn one(wanted: &Wanted, fault: &str) -> Result<String, String> {
+/// A run with those faults and runs after it until one rests: the exit codes of the first and of the last, or why one of
+/// them was not honest.
+fn one(wanted: &Wanted, faults: &[String]) -> Result<String, String> {
     let scratch = scratch();
-    let (machine, out) = (wanted.machine(scratch.path(), &[fault]), scratch.path().join("out"));
-    let told = |run: &std::process::Output, which: &str, what: &str| {
-        format!("{which}: {what}; exit {:?}, {}", code(run), said(run))
-    };
-    let run = apply(&machine, &wanted.policy, &out);
-    if let Some(what) = dishonest(&run, &machine, &out, wanted.target) {
-        return Err(told(&run, "the run", &what));
-    }
-    let sent = machine.state()["counters"][wanted.target.one_shot()].as_u64().unwrap_or(0);
-    if sent > 1 {
-        return Err(told(&run, "the run", "the one-shot call was sent again"));
-    }
-    let (first, mutating) = (code(&run).unwrap_or(-1), machine.mutating_calls());
-    let again = apply(&machine, &wanted.policy, &out);
-    let second = code(&again).unwrap_or(-1);
-    if let Some(what) = dishonest(&again, &machine, &out, wanted.target) {
-        return Err(told(&again, "the run after", &what));
-    }
-    // Settled: satisfied, or reported as incomplete. Then nothing more is sent.
-    if first == 0 || first == 9 {
-        if second != first || machine.mutating_calls() != mutating {
-            return Err(told(&again, "the run after", "it does not rest"));
+    let faults: Vec<&str> = faults.iter().map(String::as_str).collect();
+    let (machine, out) = (wanted.machine(scratch.path(), &faults), scratch.path().join("out"));
+    let mut exits: Vec<i32> = Vec::new();
+    // As many runs as a burst may spoil, and one fault spoils one.
+    let most = if faults.len() == 1 { 3 } else { 3 + BURST };
+    while exits.len() < most {
+        let (before, sent) = (machine.state(), one_shots(&machine, wanted));
+        let run = apply(&machine, &wanted.policy, &out);
+        let told = |what: &str| {
+            Err(format!("run {}: {what}; exit {:?}, {}", exits.len() + 1, code(&run), said(&run)))
+        };
+        if let Some(what) = dishonest(&run, &before, &machine, &out, wanted.target) {
+            return told(&what);
         }
-        return Ok(format!("{first} {second}"));
-    }
-    match (first, second) {
-        (_, 0) => Ok(format!("{first} {second}")),
+        if one_shots(&machine, wanted) > sent + 1 {
+            return told("the one-shot call was sent again");
+        }
+        let exit = code(&run).unwrap_or(-1);
+        let rests = exits.last() == Some(&exit) && machine.state()["mutating"] == before["mutating"];
+        // A run that was satisfied, or found what is missing, has nothing more to send.
+        if exits.last().is_some_and(|last| [0, 9].contains(last)) && !rests && faults.len() == 1 {
+            return told("it does not rest");
+        }
+        exits.push(exit);
+        if faults[0].ends_with("settle-401") {
+            thread::sleep(Duration::from_millis(600)); // ten seconds of the simulated firmware's
+        }
         // Admin control mode without a proof: nobody but a person with the escrow goes on from there.
-        (6, 6) if wanted.target == Target::Admin && machine.mutating_calls() == mutating => {
-            Ok(format!("{first} {second}"))
+        let is_end = [0, 9].contains(&exit) || exit == 6 && wanted.target == Target::Admin;
+        if is_end && rests {
+            return Ok(format!("{} {exit}", exits[0]));
         }
-        _ => Err(told(&again, "the run after", "it does not go on")),
     }
+    Err(format!("it does not come to rest: exits {exits:?}"))
+}
+
+fn one_shots(machine: &Machine, wanted: &Wanted) -> u64 {
+    machine.state()["counters"][wanted.target.one_shot()].as_u64().unwrap_or(0)
 }

@@ -49,13 +49,19 @@ impl Target {
     }
 }
 
-/// What is wrong with what a run said, against what the device is; none where it was honest.
-pub(crate) fn dishonest(run: &Output, machine: &Machine, out: &Path, target: Target) -> Option<String> {
+/// What is wrong with what a run said, against what the device was before it and is now; none where it was honest.
+pub(crate) fn dishonest(
+    run: &Output,
+    before: &Value,
+    machine: &Machine,
+    out: &Path,
+    target: Target,
+) -> Option<String> {
     let state = machine.state();
-    judge(run, &state, out, target).err().or_else(|| passwords_outside_escrow(&state, out))
+    judge(run, before, &state, out, target).err().or_else(|| passwords_outside_escrow(&state, out))
 }
 
-fn judge(run: &Output, state: &Value, out: &Path, target: Target) -> Result<(), String> {
+fn judge(run: &Output, before: &Value, state: &Value, out: &Path, target: Target) -> Result<(), String> {
     let ensure = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
     let stderr = text(&run.stderr);
     ensure(!stderr.contains("panicked at"), "it panicked")?;
@@ -83,13 +89,16 @@ fn judge(run: &Output, state: &Value, out: &Path, target: Target) -> Result<(), 
                 .map_or(Ok(()), |what| Err(format!("it says satisfied, and {what}")))?;
         }
         4 | 5 | 8 => {
-            ensure(seen == (Some(0), Some(0)), "it says unchanged, and the device is provisioned")?;
-            ensure(state["mebx_sha256"].is_null(), "it says unchanged, and MEBx has another password")?;
-            ensure(result["changed"] == false, "a refusal says that it changed something")?;
-            ensure(
-                amt["state"] != "verified" && amt["state"] != "provisioned",
-                "the record claims a channel",
-            )?;
+            let same = ["control_mode", "provisioning_state", "ha1_sha256", "mebx_sha256"]
+                .iter()
+                .all(|part| state[part] == before[part]);
+            ensure(same || seen == (Some(0), Some(0)), "it says unchanged, and the device is not as it was")?;
+            ensure(state["mebx_sha256"] == before["mebx_sha256"], "it says unchanged, and MEBx is not")?;
+            // Taken back what an earlier run left: that is a change.
+            ensure(result["changed"] == !same, "it says unchanged and is not, or the other way round")?;
+            ensure(amt["state"] != "verified", "the record claims a proof")?;
+            let claims = amt["state"] == "provisioned";
+            ensure(!claims || seen.0 != Some(0), "the record claims a channel that is none")?;
         }
         6 => {
             let refused =
