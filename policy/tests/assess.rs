@@ -111,6 +111,34 @@ fn a_second_run_says_detected_and_names_the_last_proof() {
     assert!(amt.reason.contains("not tried"), "{}", amt.reason);
 }
 
+/// Admin control mode that lacks settings is ours all the same, in the run that left it so and in those after it.
+#[test]
+fn amt_left_incomplete_is_told_with_its_credential() {
+    let incomplete = |step, evidence: &[(&str, &str)]| {
+        let cause = Some("amt-incomplete".to_owned());
+        Outcome { cause, ..outcome(step, Status::Failed, Exit::Drift, evidence) }
+    };
+    let escrow = "amt.1.0000000000000000.age";
+    let mebx = "amt-mebx.1.0000000000000000.age";
+    let proven = [("proof", "read-back"), ("control_mode", "acm"), ("escrow", escrow), ("mebx_escrow", mebx)];
+    let first = report(&Case::using(""), &[incomplete("amt.setup-acm", &proven)]);
+    let mut later = Case::using("").amt("post", "acm").ours(1);
+    if let Some(ours) = &mut later.history.amt {
+        (ours.control_mode, ours.mebx_escrow) = ("acm".to_owned(), Some(mebx.to_owned()));
+    }
+    let second = report(&later, &[incomplete("refuse.amt-incomplete", &[])]);
+    for (report, state) in [(first, ChannelState::Verified), (second, ChannelState::Provisioned)] {
+        let amt = &report.capability.channels[0];
+        assert_eq!((amt.state, amt.control_mode.as_deref()), (state, Some("acm")));
+        assert_eq!(amt.credential.as_deref(), Some(escrow));
+        let found = findings(&report);
+        assert!(found.contains(&"mebx-password-uncertain"), "{found:?}");
+        for wrong in ["amt-default-credentials", "amt-provisioned-by-others", "mebx-password-unchanged"] {
+            assert!(!found.contains(&wrong), "{found:?}");
+        }
+    }
+}
+
 /// Client control mode leaves the MEBx password alone, so the risk outlives the set-up.
 #[test]
 fn the_mebx_password_stays_a_warning_once_amt_is_ours() {

@@ -41,6 +41,9 @@ fn using_amt_follows_from_its_state_and_our_history() {
         // Unknown is never absent, and never clean.
         (new().amt("unknown", "none"), vec!["refuse.amt-unreachable"]),
         (new().amt("pre", "unknown"), vec!["refuse.amt-unreachable"]),
+        // And not unchanged where a change of ours was on its way.
+        (new().amt("unknown", "unknown").open(1, true), vec!["refuse.indeterminate"]),
+        (new().amt("unknown", "unknown").open(1, false), vec!["refuse.amt-unreachable"]),
         (
             new().amt("pre", "unknown").context(|context| context.root = RootKind::Capture),
             vec!["refuse.amt-unknown"],
