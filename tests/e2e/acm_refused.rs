@@ -260,6 +260,29 @@ fn a_chain_that_the_device_refuses_is_told_by_its_return_value() {
 }
 
 #[test]
+fn firmware_that_allows_client_control_mode_only_is_handed_no_certificate() {
+    for (mode, exit, control) in [("acm", 8, 0), ("acm-or-ccm", 0, 1)] {
+        let scratch = scratch();
+        let chain = Chain::of(Leaf::default());
+        let org = Org::with(scratch.path(), &chain.root, &chain.bundle(), mode, "");
+        let [trusted, root] = org.trusted();
+        let options = [trusted, root, "--client-mode-only"];
+        let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &options);
+        let out = scratch.path().join("out");
+        let run = apply(&machine, &org.policy, &out);
+        assert_eq!(code(&run), Some(exit), "{mode}: {}\n{}", text(&run.stdout), text(&run.stderr));
+        let (result, state) = (json(&run), machine.state());
+        assert!(
+            result["outcomes"].to_string().contains("AMT allows control modes [1] only"),
+            "{mode}: {result:#}"
+        );
+        assert_eq!(state["control_mode"], control, "{mode}");
+        assert!(state["counters"]["wsman:IPS_HostBasedSetupService.AddNextCertInChain"].is_null(), "{mode}");
+        assert_eq!(escrow_files(&out).len(), usize::from(exit == 0), "{mode}");
+    }
+}
+
+#[test]
 fn a_laptop_without_a_cable_gets_client_control_mode_or_the_reason() {
     let scratch = scratch();
     let chain = Chain::of(Leaf::default());

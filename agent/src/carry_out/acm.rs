@@ -101,11 +101,7 @@ pub(super) async fn arm(
         let said = local.invoke(&add_next_cert_in_chain(der, place)).await;
         probe::after(&point);
         said.map_err(|error| {
-            let text = format!(
-                "handing over certificate {} of {count}: {}; AMT is still unprovisioned",
-                index + 1,
-                described(&error)
-            );
+            let text = format!("handing over certificate {} of {count}: {}", index + 1, described(&error));
             match error {
                 // The device judged it, and said no.
                 oob_wsman::client::Error::ReturnValue(_) => Failure::impossible("certificate-refused", text),
@@ -129,10 +125,7 @@ fn judge(
     trust: &Trust,
 ) -> Result<Ready, Failure> {
     let refuse = |text: String| {
-        Failure::impossible(
-            "certificate-not-fit",
-            format!("the provisioning certificate: {text}; nothing was touched"),
-        )
+        Failure::impossible("certificate-not-fit", format!("the provisioning certificate: {text}"))
     };
     let chain = ProvisioningChain::from_der(certified.chain.clone())
         .map_err(|error| refuse(shown(&error.to_string())))?;

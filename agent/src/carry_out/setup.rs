@@ -41,6 +41,9 @@ pub(super) enum Wish {
     AcmOrCcm,
 }
 
+const CLIENT_MODE: &str = "client control mode";
+const ADMIN_MODE: &str = "admin control mode";
+
 /// The mode that is activated.
 enum Mode {
     Client,
@@ -64,8 +67,8 @@ impl Mode {
 
     const fn name(&self) -> &'static str {
         match self {
-            Self::Client => "client control mode",
-            Self::Admin(_) => "admin control mode",
+            Self::Client => CLIENT_MODE,
+            Self::Admin(_) => ADMIN_MODE,
         }
     }
 
@@ -116,7 +119,12 @@ async fn activate(
         None => Mode::Client,
         Some(trust) => {
             run.progress.begin("amt: judging and handing over the provisioning certificate");
-            match acm::arm(run, &mut local, &service, trust).await {
+            // Asked before anything is handed over.
+            let armed = match require_allowed(&service, ControlMode::Admin) {
+                Ok(()) => acm::arm(run, &mut local, &service, trust).await,
+                Err(refused) => Err(refused),
+            };
+            match armed {
                 Ok(armed) => Mode::Admin(armed),
                 // Nothing was provisioned, and policy names what to do then.
                 Err(refused) if wish == Wish::AcmOrCcm && refused.exit == Exit::Impossible => {
@@ -127,7 +135,9 @@ async fn activate(
             }
         }
     };
-    require_allowed(&service, &mode)?;
+    if matches!(mode, Mode::Client) {
+        require_allowed(&service, ControlMode::Client)?;
+    }
     if !matches!(mode, Mode::Client) || instead.is_some() {
         run.progress.end(if instead.is_some() { "not accepted" } else { "done" });
     }
@@ -276,10 +286,10 @@ async fn require_unused(local: &mut Client<'_, '_>) -> Result<(Realm, HostBasedS
 }
 
 /// Whether the firmware permits the mode at all.
-fn require_allowed(service: &HostBasedSetupService, mode: &Mode) -> Result<(), Failure> {
-    let (number, cause) = match mode {
-        Mode::Client => (1, "ccm-not-allowed"),
-        Mode::Admin(_) => (2, "acm-not-allowed"),
+fn require_allowed(service: &HostBasedSetupService, mode: ControlMode) -> Result<(), Failure> {
+    let (number, cause, name) = match mode {
+        ControlMode::Admin => (2, "acm-not-allowed", ADMIN_MODE),
+        _ => (1, "ccm-not-allowed", CLIENT_MODE),
     };
     if service.allowed_control_modes.contains(&number) {
         return Ok(());
@@ -288,8 +298,7 @@ fn require_allowed(service: &HostBasedSetupService, mode: &Mode) -> Result<(), F
         cause,
         format!(
             "AMT allows control modes {:?} only, not {} ({number}); the firmware setup may permit it",
-            service.allowed_control_modes,
-            mode.name()
+            service.allowed_control_modes, name
         ),
     ))
 }

@@ -96,6 +96,10 @@ struct Machine {
     /// Begin in provisioning: an earlier run died there.
     #[arg(long)]
     in_provisioning: bool,
+
+    /// The maker allows client control mode only.
+    #[arg(long)]
+    client_mode_only: bool,
     /// End when standard input does, so that a test's machine ends with the test.
     #[arg(long)]
     until_stdin_closes: bool,
@@ -114,8 +118,10 @@ fn run(machine: Machine) -> Result<()> {
     let misfiled = machine.misfiled_roots.iter().map(|path| Root::misfiled(path));
     let added_roots = files.chain(hashes).chain(misfiled).collect::<Result<_>>()?;
     let Machine { pki_suffix, dhcp_suffix, .. } = machine;
-    let (link_up, in_provisioning) = (!machine.link_down, machine.in_provisioning);
-    let surroundings = Surroundings { added_roots, pki_suffix, dhcp_suffix, link_up, in_provisioning };
+    let link_up = !machine.link_down;
+    let (in_provisioning, client_only) = (machine.in_provisioning, machine.client_mode_only);
+    let surroundings =
+        Surroundings { added_roots, pki_suffix, dhcp_suffix, link_up, in_provisioning, client_only };
     let settings = Settings { faults, time_scale, seed, trace, apf_window, lme_drops_on_close, surroundings };
     let running = serve::start(Profile::named(&profile)?, &dir, settings)?;
     let mut out = io::stdout();

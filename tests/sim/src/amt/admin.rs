@@ -18,6 +18,9 @@ pub struct Surroundings {
     pub link_up: bool,
     /// Whether somebody began a configuration and did not end it (`reference/amt.md` 5.0).
     pub in_provisioning: bool,
+
+    /// Whether the maker allows client control mode only (`AllowedControlModes`).
+    pub client_only: bool,
 }
 
 impl Default for Surroundings {
@@ -29,6 +32,8 @@ impl Default for Surroundings {
             dhcp_suffix,
             link_up: true,
             in_provisioning: false,
+
+            client_only: false,
         }
     }
 }
@@ -82,8 +87,8 @@ impl Amt {
 
     /// `AdminSetup`: from pre-provisioned to admin control mode.
     pub fn set_up_as_admin(&mut self, encryption_type: &str, password: &str, proof: &Proof<'_>) -> u32 {
-        if self.provisioning_state != provisioning::PRE || self.control_mode != control::NONE || self.disabled
-        {
+        let unused = self.provisioning_state == provisioning::PRE && self.control_mode == control::NONE;
+        if !unused || self.disabled || self.surroundings.client_only {
             return refusal::STATE;
         }
         let Some(ha1) = Ha1::from_hex(password).filter(|_| encryption_type == "2") else {
@@ -125,6 +130,12 @@ impl Amt {
     #[must_use]
     pub fn roots(&self) -> &[Root] {
         &self.roots
+    }
+
+    /// `AllowedControlModes`.
+    #[must_use]
+    pub fn allowed_modes(&self) -> &'static [&'static str] {
+        if self.surroundings.client_only { &["1"] } else { &["2", "1"] }
     }
 
     /// The suffix set in MEBx; empty: none.

@@ -174,14 +174,15 @@ fn configuration(amt: &Amt, _: &Facts) -> Vec<Instance> {
 
 fn host_based_setup(amt: &Amt, _: &Facts) -> Vec<Instance> {
     let (chain, mode) = (amt.chain_status().to_string(), amt.control_mode.to_string());
-    let own = [
-        ("AllowedControlModes", "2"),
-        ("AllowedControlModes", "1"),
-        ("CertChainStatus", &chain),
-        ("ConfigurationNonce", &STANDARD.encode(amt.nonce())),
+    let nonce = STANDARD.encode(amt.nonce());
+    let mut own: Vec<(&str, &str)> =
+        amt.allowed_modes().iter().map(|mode| ("AllowedControlModes", *mode)).collect();
+    own.extend([
+        ("CertChainStatus", chain.as_str()),
+        ("ConfigurationNonce", &nonce),
         ("CurrentControlMode", &mode),
         ("ElementName", "Intel(r) AMT Host Based Setup Service"),
-    ];
+    ]);
     service("IPS_HostBasedSetupService", "Intel(r) AMT Host Based Setup Service", &own)
 }
 
