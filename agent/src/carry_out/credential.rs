@@ -28,7 +28,7 @@ impl Credential<'_> {
         let refuse = |cause, text: String| Failure {
             exit: oob_policy::Exit::EscrowNotDurable,
             cause,
-            text: format!("{text}; the device was not touched"),
+            text: format!("{text}; no password was sent to the device"),
         };
         let not_stored = |error| Failure::not_stored(&error);
         let password = Password::generate_for_amt()

@@ -33,9 +33,9 @@ impl Failure {
         Self { exit: Exit::Indeterminate, cause: "indeterminate", text: text.into() }
     }
 
-    /// Org state could not be written, and the device has not heard of anything yet.
+    /// Org state could not be written, and the device has not heard of the password yet.
     pub(super) fn not_stored(error: &StateError) -> Self {
-        let text = format!("writing org state: {}; the device was not touched", chain_of(error));
+        let text = format!("writing org state: {}; no password was sent to the device", chain_of(error));
         Self { exit: Exit::EscrowNotDurable, cause: "store-not-written", text }
     }
 
