@@ -102,6 +102,10 @@ fn a_policy_that_asks_for_more_afterwards_is_drift_and_touches_nothing() {
     let less = Org::new(scratch.path(), "");
     raise_serial(&less.policy, 3);
     assert_eq!(code(&apply(&machine, &less.policy, &out)), Some(0));
+    // A machine that is ours does not need the certificate any more.
+    fs::remove_file(scratch.path().join("bundle.pem")).unwrap();
+    let without = apply(&machine, &less.policy, &out);
+    assert_eq!((code(&without), machine.mutating_calls()), (Some(0), mutating), "{}", text(&without.stderr));
 }
 
 #[test]
