@@ -513,3 +513,54 @@ fn mutual_authentication_wants_a_console_s_certificate() {
         assert_eq!(done.is_ok() && answer.starts_with(b"HTTP/1.1 401"), wanted, "{names} {shown:?} {done:?}");
     }
 }
+
+#[test]
+fn newer_firmware_speaks_tls_from_the_start_and_takes_our_certificate_by_put() {
+    let sim = Sim::start("vpro-desktop-amt18", &["--time-scale", "0.01"]);
+    activate(&sim, PASSWORD);
+    let mut secure = Secure::new(&sim);
+    assert_eq!(post(&mut secure, "admin", PASSWORD, &envelope(GET, GENERAL, "")).status, 200);
+    assert_eq!(secure.version, Some(rustls::ProtocolVersion::TLSv1_3));
+    let own = secure.leaf.clone();
+    let (_, key) = generate(&mut secure);
+    let ours = certificate(&key, 3);
+    let handle = leaf(&add(&mut secure, "AddCertificate", &ours), "Selector");
+    let created = transfer(&mut secure, "Create", "AMT_TLSCredentialContext", &context(&handle), None);
+    assert!(created.body.contains(">e:AlreadyExists<"), "{created:?}");
+    assert_eq!(transfer(&mut secure, "Put", "AMT_TLSCredentialContext", &context(&handle), None).status, 200);
+    commit(&mut secure);
+    assert_eq!(secure.leaf, own, "the commit itself went over the old session");
+    post(&mut secure, "admin", PASSWORD, &envelope(GET, GENERAL, ""));
+    assert_eq!(secure.leaf, ours);
+    // The firmware's own cannot be deleted.
+    let kept = transfer(
+        &mut secure,
+        "Delete",
+        "AMT_PublicKeyCertificate",
+        "",
+        Some("Intel(r) AMT Certificate: Handle: 0"),
+    );
+    assert!(kept.body.contains(">e:AccessDenied<"), "{kept:?}");
+    if let Some(openssl) = openssl_text(&own) {
+        assert!(openssl.contains("AMT Self Signed") && openssl.contains("2048 bit"), "{openssl}");
+    }
+}
+
+/// What an independent reader makes of a certificate; `None` where it is not installed.
+fn openssl_text(der: &[u8]) -> Option<String> {
+    use std::process::{Command, Stdio};
+    let openssl = Command::new("openssl")
+        .args(["x509", "-inform", "der", "-noout", "-text"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let Ok(mut openssl) = openssl else {
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: reading a certificate with openssl, which is not installed"
+        );
+        return None;
+    };
+    openssl.stdin.take().unwrap().write_all(der).unwrap();
+    Some(String::from_utf8(openssl.wait_with_output().unwrap().stdout).unwrap())
+}
