@@ -286,3 +286,19 @@ fn faults_at_admin_setup_leave_the_old_state_or_the_new_one() {
         assert_eq!(sim.state()["control_mode"], mode, "{fault}");
     }
 }
+
+#[test]
+fn four_certificates_are_kept_and_no_fifth() {
+    let sim = start(&[]);
+    let mut caller = Caller::os_admin(&sim);
+    let mut add_all = |names: &[&str]| -> Vec<u32> {
+        let last = names.len() - 1;
+        let add = |(at, name): (usize, &&str)| caller.add(&file(&format!("{name}.der")), at == 0, at == last);
+        names.iter().enumerate().map(add).collect()
+    };
+    assert_eq!(add_all(&["leaf-of-5", "third", "second", "intermediate", "root"]), [0, 0, 0, 0, 5]);
+    assert_eq!(sim.state()["cert_chain_status"], 0);
+    assert_eq!(add_all(&["leaf-of-4", "second", "intermediate", "root"]), [0; 4]);
+    let nonce = caller.nonce();
+    assert_eq!(caller.set_up(&proof("leaf-of-4.key", &nonce, &[7; 20], 2)), 0);
+}
