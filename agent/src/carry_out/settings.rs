@@ -137,7 +137,8 @@ async fn write(admin: &mut Client<'_, '_>, wanted: &AmtSettings, name: Option<&s
         }
     }
     if let Some(on) = wanted.kvm {
-        mutating("kvm", admin.invoke(&request_kvm(on))).await?;
+        let said = marked("kvm", admin.invoke(&request_kvm(on))).await;
+        said.map(drop).or_else(|error| absent_is_off(on, "kvm", &error))?;
     }
     if let Some(consent) = wanted.consent {
         let mut service = edit::<OptInService>(admin, "consent").await?;
@@ -186,9 +187,12 @@ async fn check(admin: &mut Client<'_, '_>, wanted: &AmtSettings, name: Option<&s
         }
     }
     if let Some(on) = wanted.kvm {
-        let seen = admin.get::<KvmRedirectionSap>().await.map_err(|error| refused("kvm", &error))?;
-        if seen.is_enabled() != on {
-            return differs("kvm", &on.to_string(), format!("{:?}", seen.enabled_state));
+        match admin.get::<KvmRedirectionSap>().await {
+            Ok(seen) if seen.is_enabled() != on => {
+                return differs("kvm", &on.to_string(), format!("{:?}", seen.enabled_state));
+            }
+            Ok(_) => {}
+            Err(error) => absent_is_off(on, "kvm", &error)?,
         }
     }
     if let Some(consent) = wanted.consent {
@@ -207,16 +211,28 @@ async fn edit<C: oob_wsman::classes::Class>(
     admin.get_to_edit::<C>(&[]).await.map_err(|error| refused(what, &error))
 }
 
-/// A call that changes the device, as a point where a run may die.
 pub(super) async fn mutating<T>(
     what: &'static str,
     call: impl Future<Output = Result<T, WsError>>,
 ) -> Result<T, Failure> {
+    marked(what, call).await.map_err(|error| refused(what, &error))
+}
+
+/// A call that changes the device, as a point where a run may die.
+pub(super) async fn marked<T>(
+    what: &'static str,
+    call: impl Future<Output = Result<T, WsError>>,
+) -> Result<T, WsError> {
     let point = Point { kind: "mutating", what };
     probe::before(&point);
     let said = call.await;
     probe::after(&point);
-    said.map_err(|error| refused(what, &error))
+    said
+}
+
+/// What a device does not have is off: Standard Manageability has no KVM (reference/amt.md 5.11).
+fn absent_is_off(wanted: bool, what: &str, error: &WsError) -> Result<(), Failure> {
+    if !wanted && error.is_absent() { Ok(()) } else { Err(refused(what, error)) }
 }
 
 pub(super) fn refused(what: &str, error: &WsError) -> Failure {

@@ -22,7 +22,7 @@ use oob_wsman::x509::{certificate_pin, is_request_of, public_key_from_pkcs1};
 use super::Run;
 use super::failure::{Failure, WsError, described};
 use super::proof::Client;
-use super::settings::{log_in, mutating, refused};
+use super::settings::{log_in, marked, mutating, refused};
 use super::setup::Session;
 use crate::leaf::{self, DeviceKey};
 use crate::state::{JournalEntry, hex};
@@ -107,7 +107,7 @@ async fn make_key(run: &Run<'_>, admin: &mut Client<'_, '_>) -> Result<Reference
     let mut tries = KEY_TRIES;
     loop {
         tries -= 1;
-        match mutating_raw("GenerateKeyPair", admin.invoke(&generate_key_pair(BITS))).await {
+        match marked("GenerateKeyPair", admin.invoke(&generate_key_pair(BITS))).await {
             Err(error) if is_busy(&error) && tries > 0 => run.machine.pause(KEY_PAUSE).await,
             Err(WsError::ReturnValue(error)) if error.status() == PtStatus(23) => {
                 return Err(Failure::impossible(
@@ -127,7 +127,7 @@ fn is_busy(error: &WsError) -> bool {
 
 /// AMT goes on serving an old certificate unless the one it has is replaced (reference/amt.md 5.9 item 6).
 async fn serve(admin: &mut Client<'_, '_>, certificate: &str) -> Result<(), Failure> {
-    let created = mutating_raw("TLS certificate", admin.send(&create_credential_context(certificate))).await;
+    let created = marked("TLS certificate", admin.send(&create_credential_context(certificate))).await;
     match created {
         Err(error) if error.already_exists() => {
             mutating("TLS certificate", admin.send(&put_credential_context(certificate))).await
@@ -155,7 +155,7 @@ async fn switch_on(
 
 /// The ports restart while AMT answers, so a lost answer says nothing; what came of it is read afterwards.
 async fn commit(admin: &mut Client<'_, '_>) -> Result<(), Failure> {
-    match mutating_raw("CommitChanges", admin.invoke(&commit_changes())).await {
+    match marked("CommitChanges", admin.invoke(&commit_changes())).await {
         Ok(()) | Err(WsError::OutcomeUnknown { .. }) => Ok(()),
         Err(error) => Err(refused("TLS", &error)),
     }
@@ -239,15 +239,4 @@ fn named(reference: &Reference, what: &str) -> Result<String, Failure> {
     reference.instance_id().map(str::to_owned).ok_or_else(|| {
         Failure::unchanged("no-reference", format!("AMT's answer does not name the {what} that it made"))
     })
-}
-
-async fn mutating_raw<T>(
-    what: &'static str,
-    call: impl Future<Output = Result<T, WsError>>,
-) -> Result<T, WsError> {
-    let point = super::amt::Point { kind: "mutating", what };
-    crate::probe::before(&point);
-    let said = call.await;
-    crate::probe::after(&point);
-    said
 }
