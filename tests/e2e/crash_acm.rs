@@ -1,7 +1,7 @@
 //! Killed anywhere on the way to admin control mode: one more run ends at the target, or says what is missing, or that it
 //! does not know and which escrow file is the candidate. It never claims what is not so.
 //!
-//! `cargo test` runs a sample; the whole runs with `OOB_CRASH_ALL=1`.
+//! `cargo test` runs a sample, `OOB_CRASH_ALL=1` a larger one as in `.ci/run`, `OOB_FAULTS_ALL=1` the whole.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -25,7 +25,12 @@ enum Death {
 }
 
 fn stride() -> usize {
-    if std::env::var_os("OOB_CRASH_ALL").is_some() { 1 } else { 17 }
+    let asked = |name: &str| std::env::var_os(name).is_some();
+    match (asked("OOB_FAULTS_ALL"), asked("OOB_CRASH_ALL")) {
+        (true, _) => 1,
+        (_, true) => 7,
+        _ => 17,
+    }
 }
 
 /// Crash points, line by line, and device calls of a run that nobody kills.
