@@ -12,6 +12,7 @@ mod crash_acm;
 mod faults;
 mod first_command;
 mod flash;
+mod foreign;
 mod honesty;
 mod inspect;
 mod neutralize;
