@@ -122,6 +122,23 @@ pub struct Verify {
     #[arg(long, value_name = "FILE")]
     pub firmware_image: Option<PathBuf>,
 
+    /// AMT of another machine: prove over the network that it is ours and reachable; no power action is taken
+    #[arg(long, value_name = "HOST:PORT", requires = "device", requires = "known_credential",
+          conflicts_with_all = ["root", "firmware_image"])]
+    pub remote: Option<String>,
+
+    /// The device id, as org state has it, of the machine at --remote
+    #[arg(long, value_name = "ID", requires = "remote")]
+    pub device: Option<String>,
+
+    /// The password of the machine at --remote: what its escrow file opens to, or one line
+    #[arg(long, value_name = "FILE", requires = "remote")]
+    pub known_credential: Option<PathBuf>,
+
+    /// Where the cleartext port is to be tried, if not at port 16992 of the same host
+    #[arg(long, value_name = "HOST:PORT", requires = "remote")]
+    pub cleartext: Option<String>,
+
     /// Ed25519 key that signs the event: PKCS#8 PEM or raw 32-byte seed
     #[arg(long, value_name = "FILE")]
     pub signing_key: Option<PathBuf>,

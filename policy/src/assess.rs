@@ -3,6 +3,8 @@
 mod channels;
 mod findings;
 
+pub(crate) use channels::ability;
+
 use crate::{
     Action, Agent, AmtOurs, Capability, CapabilitySummary, ChannelRecord, ChannelState, Context, Detection,
     Exit, History, Outcome, Plan, Policy, PolicyRef, Report, Status, StepKind, step,

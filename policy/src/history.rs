@@ -17,6 +17,9 @@ pub struct History {
     pub amt: Option<AmtOurs>,
     /// Other proofs that were not undone, newest first: where stores were merged, one of them may be the live one.
     pub amt_older: Vec<AmtOurs>,
+    /// The last proof from another host that this very provisioning of AMT is reachable and ours.
+    #[serde(default)]
+    pub amt_remote: Option<RemoteProof>,
     /// Highest credential generation seen for AMT, in events or escrow files; 0 when there is none.
     pub amt_generation: u32,
     /// A change that our own journal shows we had begun and not finished.
@@ -55,6 +58,17 @@ pub struct AmtOurs {
     /// Escrow file of a MEBx password of this generation, whether or not AMT took it.
     #[serde(default)]
     pub mebx_escrow: Option<String>,
+}
+
+/// What another host proved of AMT over the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteProof {
+    /// The event that holds it.
+    pub event: String,
+    /// Where AMT answered, such as `192.0.2.7:16993`.
+    pub address: String,
+    /// RFC 3339, by that host's clock.
+    pub time: String,
 }
 
 /// The open journal: which credential generation was on its way to the device when the run ended.

@@ -45,8 +45,8 @@ pub use example::EXAMPLE_RECIPIENTS;
 pub use exit::Exit;
 pub use explain::{Explanation, RuleExplanation, Verdict, explain};
 pub use history::{
-    AmtOurs, CleanVerdict, Context, Firmware, History, ImageSource, OpenChange, PolicyTrust, SoftDisable,
-    Staged,
+    AmtOurs, CleanVerdict, Context, Firmware, History, ImageSource, OpenChange, PolicyTrust, RemoteProof,
+    SoftDisable, Staged,
 };
 pub use matcher::{KeyMatch, KeyResult, Matched, Selection, matches, select};
 pub use outcome::{Outcome, Status};
@@ -59,6 +59,7 @@ pub use report::{
 pub use shown::{deceives, shown};
 pub use use_amt::{AmtSettings, AmtWishes, Consent, ModeWish, Reference, TlsWish};
 pub use verify::{
-    AmtResult, AmtSeen, Claims, Evidence, FlashEvidence, Look, Moment, Recorded, Rung, Says, Strap,
-    Verification, WasEffective, verify,
+    Ability, AmtResult, AmtSeen, Claims, Cleartext, Evidence, FlashEvidence, Look, Moment, Power,
+    PowerAbility, Recorded, RemoteEnd, RemoteResult, RemoteSeen, Rung, Says, Strap, Verification,
+    WasEffective, claims_tls_only, verify, verify_remote,
 };

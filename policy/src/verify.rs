@@ -9,6 +9,7 @@ mod amt;
 mod engine;
 mod findings;
 mod judge;
+mod remote;
 mod witness;
 
 use serde::Serialize;
@@ -16,6 +17,11 @@ use serde::Serialize;
 use crate::{Confidence, Detection, Exit, Finding, History, Value};
 use engine::{Engine, Picture};
 use judge::Case;
+
+pub use remote::{
+    Ability, Cleartext, Power, PowerAbility, RemoteEnd, RemoteResult, RemoteSeen, claims_tls_only,
+    verify_remote,
+};
 
 /// Everything one verification is made from.
 #[derive(Clone, Copy)]

@@ -19,6 +19,7 @@ mod neutralize;
 mod neutralize_file;
 mod order;
 mod release;
+mod remote;
 mod staging;
 mod use_acm;
 mod use_ccm;

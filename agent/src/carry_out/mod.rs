@@ -23,6 +23,7 @@ mod stage;
 mod tls;
 
 pub use ours::login_realm;
+pub(crate) use proof::cnonce;
 use setup::Wish;
 
 /// Everything a step may use. Steps take no other way to the machine, the store or the operator.

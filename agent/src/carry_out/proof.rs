@@ -119,7 +119,7 @@ pub(super) fn ha1(realm: &Realm, password: &Password) -> Ha1 {
 }
 
 /// Client nonces of the digest login.
-pub(super) fn cnonce() -> [u8; 16] {
+pub(crate) fn cnonce() -> [u8; 16] {
     let mut bytes = [0; 16];
     // Without random bytes a counter still never repeats within a run; the server's nonce carries the security.
     if getrandom::fill(&mut bytes).is_err() {

@@ -17,6 +17,7 @@ mod firmware_verify;
 mod policy;
 pub(crate) use policy::read_policy;
 mod verify;
+mod verify_remote;
 
 /// `verbose` is how often -v was given: some results say more then.
 pub async fn run(command: Command, verbose: u8) -> Exit {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::detect::{look, open_machine};
-use super::{Stop, print, print_json};
+use super::{Stop, print, print_json, verify_remote};
 use crate::carry_out::login_realm;
 use crate::cli::Verify;
 use crate::error::chain_of;
@@ -22,6 +22,9 @@ use crate::state::{
 };
 
 pub(super) async fn verify(arguments: &Verify) -> Result<Exit, Stop> {
+    if let Some(remote) = &arguments.remote {
+        return verify_remote::verify(arguments, remote).await;
+    }
     let machine = open_machine(&arguments.root)?;
     let signer = match &arguments.signing_key {
         Some(file) => Signer::from_file(file),
@@ -192,7 +195,7 @@ fn document(
     })
 }
 
-fn unreadable(error: &StateError) -> Stop {
+pub(super) fn unreadable(error: &StateError) -> Stop {
     let cause = match error {
         StateError::OtherRoot { .. } => "other-root",
         StateError::Corrupt { .. } => "store-damaged",

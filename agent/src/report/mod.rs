@@ -4,6 +4,7 @@
 mod html;
 mod json;
 mod plan;
+mod remote;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -14,6 +15,7 @@ mod words;
 pub use html::html;
 pub use json::json;
 pub use plan::plan_text;
+pub use remote::remote_text;
 pub use table::facts_table;
 pub use text::summary;
 pub use verification::verification_text;

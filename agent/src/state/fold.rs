@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oob_policy::{AmtOurs, Channel, History, Staged};
+use oob_policy::{AmtOurs, Channel, History, RemoteProof, Staged};
 
 use super::Stored;
 use super::event::{Event, Kind, SignedEvent};
@@ -13,6 +13,8 @@ use crate::escrow::MAX_GENERATION;
 ///
 /// - `escrowed`, `activated`, `failed`: `{"channel": "amt", "generation": 1, ...}` counts the generation;
 /// - `verified`: `{"channel": "amt", "generation": 1, "realm", "control_mode", "escrow"}` makes AMT ours;
+/// - `verified`: `{"channel": "amt", "verified_remote": true, "generation", "realm", "address"}` is a proof from another host
+///   of that same provisioning; it has no `escrow`, so it makes nothing ours;
 /// - `note`: `{"undone_generation": 1, "escrow": file}` makes that credential no longer ours. The file name tells it from
 ///   the same generation of another store; where it is missing, every credential of the generation is meant;
 /// - `staged`: `{"original_sha256", "result_sha256", "method", "manifest_sha256"}`.
@@ -41,6 +43,7 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
         // A change whose proof was recorded is finished, though the run died before its journal said so.
         open: fold_open(journal)
             .filter(|open| amt.as_ref().is_none_or(|ours| ours.generation != open.generation)),
+        amt_remote: amt.as_ref().and_then(|ours| remote_proof(&events, ours)),
         amt,
         amt_older: proofs,
         amt_generation: amt_generation(stored, &events, journal),
@@ -142,6 +145,24 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
     let mut proofs: Vec<_> = proofs.collect();
     proofs.sort_by_key(|(rank, _)| *rank);
     proofs.into_iter().map(|(_, ours)| ours).collect()
+}
+
+/// The last look from another host that saw this generation in this provisioning.
+fn remote_proof(events: &BTreeMap<&str, &Event>, ours: &AmtOurs) -> Option<RemoteProof> {
+    let of_ours = |event: &Event| {
+        event.kind == Kind::Verified
+            && is_amt(event)
+            && event.body.get("verified_remote").and_then(serde_json::Value::as_bool) == Some(true)
+            && number(event, "generation") == Some(ours.generation)
+            && text(event, "realm").as_ref() == Some(&ours.realm)
+    };
+    let proofs = events.iter().filter(|(_, event)| of_ours(event));
+    let (id, event) = proofs.max_by_key(|(id, event)| (event.seq, **id))?;
+    Some(RemoteProof {
+        event: (*id).to_owned(),
+        address: text(event, "address")?,
+        time: event.time.wall.clone(),
+    })
 }
 
 /// What was read back, as words that a later policy is compared with.

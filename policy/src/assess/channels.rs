@@ -54,7 +54,8 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         && let Some(proof) = &input.history.amt
     {
         let reason = format!(
-            "answers with the realm of the last proof, the credential was not used; {UNTRIED}; {}",
+            "answers with the realm of the last proof, the credential was not used; {}; {}",
+            reached(input),
             limits(&proof.control_mode)
         );
         let mut record = blank(Channel::Amt, ChannelState::Provisioned, reason);
@@ -64,7 +65,8 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         return ours(record, input, &proof.control_mode, &proof.settings);
     }
     if let Some(proof) = input.unconfirmed() {
-        let reason = format!("ours by event {}, which this run did not confirm; {UNTRIED}", proof.event);
+        let reason =
+            format!("ours by event {}, which this run did not confirm; {}", proof.event, reached(input));
         let mut record = blank(Channel::Amt, ChannelState::Provisioned, reason);
         record.credential = Some(proof.escrow.clone()).filter(|_| proof.sealed);
         record.last_proof = Some(proof.event.clone());
@@ -105,6 +107,19 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
 /// power switch (reference/recovery.md 0 and 1.1).
 const UNTRIED: &str = "reachability from another machine and power actions not tried";
 
+/// What is known of the way from other machines, where AMT is as it was at the last proof.
+fn reached(input: &Assessment<'_>) -> String {
+    match &input.history.amt_remote {
+        Some(proof) => format!(
+            "reachable from another machine at {} by event {} ({}); power actions not tried",
+            shown(&proof.address),
+            shown(&proof.event),
+            shown(&proof.time)
+        ),
+        None => UNTRIED.to_owned(),
+    }
+}
+
 /// Client control mode asks the person at the screen before it redirects or changes the boot (reference/amt.md 8), so an
 /// unattended machine can be switched and reset, and no more.
 const CCM_LIMITS: &str = "client control mode: power control without consent; remote console and boot override only with \
@@ -128,21 +143,7 @@ pub(super) fn control_mode(done: Option<&crate::Outcome>) -> &'static str {
 
 /// AMT that is ours, with the settings that were seen in force.
 fn ours(mut record: ChannelRecord, input: &Assessment<'_>, mode: &str, settings: &[String]) -> ChannelRecord {
-    record.can = words(&["power_on", "power_off", "reset", "power_cycle", "sensors"]);
-    let has = |word: &str| settings.iter().any(|it| it == word);
-    if mode == "acm" && has("consent = none") {
-        record.can.push("boot_override".to_owned());
-    }
-    let unattended = mode == "acm" && (has("consent = none") || has("consent = kvm"));
-    for (word, capability, free) in [
-        ("sol = true", "console_text", unattended),
-        ("kvm = true", "console_kvm", mode == "acm" && has("consent = none")),
-        ("ider = true", "media", unattended),
-    ] {
-        if has(word) && free {
-            record.can.push(capability.to_owned());
-        }
-    }
+    record.can = ability(mode, settings);
     record.needs = words(&["mains", "standby_power", "wired_link"]);
     record.control_mode = Some(mode.to_owned());
     let detection = input.detection;
@@ -154,6 +155,26 @@ fn ours(mut record: ChannelRecord, input: &Assessment<'_>, mode: &str, settings:
         None => Vec::new(),
     };
     record
+}
+
+/// What AMT of ours can do with nobody at the machine, by its mode and the settings that were seen in force.
+pub(crate) fn ability(mode: &str, settings: &[String]) -> Vec<String> {
+    let mut can = words(&["power_on", "power_off", "reset", "power_cycle", "sensors"]);
+    let has = |word: &str| settings.iter().any(|it| it == word);
+    if mode == "acm" && has("consent = none") {
+        can.push("boot_override".to_owned());
+    }
+    let unattended = mode == "acm" && (has("consent = none") || has("consent = kvm"));
+    for (word, capability, free) in [
+        ("sol = true", "console_text", unattended),
+        ("kvm = true", "console_kvm", mode == "acm" && has("consent = none")),
+        ("ider = true", "media", unattended),
+    ] {
+        if has(word) && free {
+            can.push(capability.to_owned());
+        }
+    }
+    can
 }
 
 fn dash(input: &Assessment<'_>) -> ChannelRecord {

@@ -1,0 +1,241 @@
+//! `oob-agent verify --remote`: the half of the proof that only another host can give. The device is named by its id in
+//! org state, since this host's own hardware says nothing of it. Nothing is changed on the device.
+
+use std::path::Path;
+
+use oob_policy::{
+    AmtOurs, Cleartext, Exit, History, RemoteEnd, RemoteResult, RemoteSeen, RootKind, claims_tls_only,
+    verify_remote as judge,
+};
+use serde_json::{Value, json};
+
+use super::verify::unreadable;
+use super::{Stop, print, print_json};
+use crate::cli::Verify;
+use crate::error::chain_of;
+use crate::known_credential::KnownCredential;
+use crate::log::problem;
+use crate::remote::{Address, cleartext, prove, reach};
+use crate::report;
+use crate::state::{
+    Chain, DirStore, Journal, Kind, Medium, OrgState, Run, Signer, StateError, fold, new_run_id,
+};
+
+/// What the command line names, read before anything is asked.
+struct Target<'a> {
+    address: Address,
+    cleartext: Option<Address>,
+    device_id: &'a str,
+    known: KnownCredential,
+}
+
+pub(super) async fn verify(arguments: &Verify, remote: &str) -> Result<Exit, Stop> {
+    let target = target(arguments, remote)?;
+    let signer = match &arguments.signing_key {
+        Some(file) => Signer::from_file(file),
+        None => Signer::ephemeral(),
+    }
+    .map_err(|error| Stop::new(Exit::Usage, "signing-key", chain_of(&error)))?;
+    let store = DirStore::at(&arguments.out);
+    let claimed = Claimed::read(&store, &target)?;
+    let seen = look(&target, &claimed).await?;
+    let mut result = judge(&claimed.amt, &seen);
+    let mut event = None;
+    // What could not be seen refutes nothing, so only a proof and drift are recorded: each, for a proof is worth its age.
+    if matches!(result.exit, Exit::Satisfied | Exit::Drift) {
+        match record(&store, &target, &claimed, &seen, &result, signer) {
+            Ok(id) => {
+                if result.verified_remote {
+                    result.capability.last_proof = Some(id.clone());
+                }
+                event = Some(id);
+            }
+            Err(error) => undelivered(&mut result, &error),
+        }
+    }
+    if arguments.json {
+        print_json(&document(&arguments.out, &target, &claimed, &seen, &result, event.as_deref()))
+    } else {
+        print(&report::remote_text(target.device_id, claimed.root, &result, event.as_deref()))
+    }?;
+    Ok(result.exit)
+}
+
+fn target<'a>(arguments: &'a Verify, remote: &str) -> Result<Target<'a>, Stop> {
+    let usage = |cause: &str, text: String| Stop::new(Exit::Usage, cause, text);
+    let address = |text: &str| Address::parse(text).map_err(|why| usage("address", why));
+    // The command line requires both; a defect there must not become a panic here.
+    let (Some(device_id), Some(file)) = (&arguments.device, &arguments.known_credential) else {
+        return Err(usage("usage", "--remote needs --device and --known-credential".to_owned()));
+    };
+    let known = KnownCredential::read(file).map_err(|why| usage("known-credential", why))?;
+    if known.device_id.as_ref().is_some_and(|of| of != device_id) {
+        let text = format!("{} is the credential of another device than {device_id}", file.display());
+        return Err(usage("known-credential", text));
+    }
+    Ok(Target {
+        address: address(remote)?,
+        cleartext: arguments.cleartext.as_deref().map(address).transpose()?,
+        device_id,
+        known,
+    })
+}
+
+/// What org state claims of the device.
+struct Claimed {
+    root: RootKind,
+    history: History,
+    amt: AmtOurs,
+}
+
+impl Claimed {
+    /// Reading takes no lock and creates nothing.
+    fn read(store: &DirStore, target: &Target<'_>) -> Result<Self, Stop> {
+        let device_id = target.device_id;
+        let journal = Journal::read(store, device_id).map_err(|error| unreadable(&error))?;
+        let stored = store.stored(device_id).map_err(|error| unreadable(&error))?;
+        let history = fold(&stored, &journal);
+        // Where stores were merged there are several; a file that tells its generation tells which of them is meant.
+        let mut proofs = history.amt.iter().chain(&history.amt_older);
+        let amt = match target.known.generation {
+            Some(generation) => proofs.find(|ours| ours.generation == generation),
+            None => proofs.next(),
+        };
+        let Some(amt) = amt.cloned() else {
+            let what = match target.known.generation {
+                Some(generation) if history.amt.is_some() => format!("credential generation {generation}"),
+                _ => "AMT".to_owned(),
+            };
+            let text = format!(
+                "org state does not claim {what} of {device_id} as ours, so there is nothing to be verified; is --device \
+                 as `detect` prints it, and does --out hold the events of the run that set it up?"
+            );
+            return Err(Stop::new(Exit::Impossible, "not-claimed", text));
+        };
+        let root = stored.events.iter().find(|it| it.id == amt.event).map(|it| it.event.root);
+        let root = root.ok_or_else(|| Stop::internal("the event of the claim is not in the store"))?;
+        store.check_root(device_id, root).map_err(|error| unreadable(&error))?;
+        Ok(Self { root, history, amt })
+    }
+}
+
+async fn look(target: &Target<'_>, claimed: &Claimed) -> Result<RemoteSeen, Stop> {
+    let claim = &claimed.amt;
+    let transport = if claim.tls_pin.is_some() { "16993/https-digest" } else { "16992/http-digest" };
+    let mut seen = RemoteSeen {
+        address: String::new(),
+        transport,
+        end: None,
+        version: None,
+        power: None,
+        wrong_refused: false,
+        login_sent: false,
+        cleartext: Cleartext::NotJudged,
+    };
+    let reached = match reach(&target.address).await {
+        Ok(reached) => reached,
+        Err(why) => {
+            seen.address = target.address.to_string();
+            return Ok(RemoteSeen { end: Some(RemoteEnd::Unreachable(why)), ..seen });
+        }
+    };
+    seen.address = reached.address.to_string();
+    // The machine's own driver or service may answer for AMT there, and that is no proof of the network.
+    if claimed.root == RootKind::Live && reached.is_here {
+        let text = format!(
+            "{} is this host itself; verify a machine from another one, without a forwarded port between",
+            reached.address
+        );
+        return Err(Stop::new(Exit::Usage, "not-another-host", text));
+    }
+    let logins = prove(&reached, claim, &target.known).await;
+    let complete = logins.end.is_none();
+    seen = RemoteSeen {
+        end: logins.end,
+        version: logins.version,
+        power: logins.power,
+        wrong_refused: logins.wrong_refused,
+        login_sent: logins.login_sent,
+        ..seen
+    };
+    if complete && claims_tls_only(claim) {
+        seen.cleartext = cleartext(&reached, target.cleartext.as_ref()).await;
+    }
+    Ok(seen)
+}
+
+/// Adds what was seen to the chain of events, which may have grown since it was read.
+fn record(
+    store: &DirStore,
+    target: &Target<'_>,
+    claimed: &Claimed,
+    seen: &RemoteSeen,
+    result: &RemoteResult,
+    signer: Signer,
+) -> Result<String, StateError> {
+    let _lock = store.lock(target.device_id)?;
+    let journal = Journal::read(store, target.device_id)?;
+    let history = fold(&store.stored(target.device_id)?, &journal);
+    let run = Run {
+        device_id: target.device_id.to_owned(),
+        run_id: new_run_id()?,
+        root: claimed.root,
+        policy: None,
+        medium: Medium::default(),
+        clock_source: "rtc".to_owned(),
+    };
+    // No `escrow` among the members: it is a proof of the way, and makes nothing ours that was not.
+    let body = json!({
+        "channel": "amt", "verified_remote": result.verified_remote, "generation": claimed.amt.generation,
+        "realm": claimed.amt.realm, "claim": claimed.amt.event, "reason": result.reason,
+        "exit_code": result.exit.code(), "text": result.text, "address": seen.address,
+        "transport": seen.transport, "firmware": seen.version,
+        "tls_pinned_sha256": claimed.amt.tls_pin, "cleartext": result.cleartext,
+        "power": result.power, "boot": result.boot, "console": result.console,
+        "proof": if result.verified_remote { json!(PROOF) } else { Value::Null },
+    });
+    let kind = if result.verified_remote { Kind::Verified } else { Kind::Failed };
+    Chain::resume(run, signer, &history).record(store, kind, body)
+}
+
+const PROOF: [&str; 4] = [
+    "login from another host with a fresh nonce",
+    "power state read",
+    "a wrong password was refused",
+    "the right password was taken again after it",
+];
+
+/// What was seen was seen, but the org does not know of it.
+fn undelivered(result: &mut RemoteResult, error: &StateError) {
+    let why = format!("writing the result to org state: {}", chain_of(error));
+    problem(&why);
+    if Exit::worst([result.exit, Exit::Undelivered]) == Exit::Undelivered {
+        result.exit = Exit::Undelivered;
+        result.reason = "undelivered";
+    }
+    result.text = format!("{} But {why}; run again.", result.text);
+}
+
+fn document(
+    out: &Path,
+    target: &Target<'_>,
+    claimed: &Claimed,
+    seen: &RemoteSeen,
+    result: &RemoteResult,
+    event: Option<&str>,
+) -> Value {
+    json!({
+        "schema": "oob-verify-remote/1", "root": claimed.root, "device_id": target.device_id,
+        "exit_code": result.exit.code(), "reason": result.reason, "changed": event.is_some(), "text": result.text,
+        "verified_remote": result.verified_remote, "address": seen.address, "transport": seen.transport,
+        "firmware": seen.version, "cleartext": result.cleartext,
+        "power": result.power, "boot": result.boot, "console": result.console,
+        "capability": result.capability,
+        "claimed": {
+            "event": claimed.amt.event, "generation": claimed.amt.generation,
+            "control_mode": claimed.amt.control_mode, "settings": claimed.amt.settings,
+            "tls_certificate_sha256": claimed.amt.tls_pin, "unfinished": claimed.history.open.is_some(),
+        },
+        "event": event, "out": out.display().to_string(),
+    })
+}

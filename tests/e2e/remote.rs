@@ -1,0 +1,411 @@
+//! `verify --remote`: the half of the proof that another host gives, against simulated machines and against servers that
+//! are none.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use oob_tests::provisioning::Org;
+use oob_tests::{Machine, agent, code, files, json, scratch, text};
+use serde_json::{Value, json};
+
+use crate::honesty::sealed;
+use crate::{use_acm, use_ccm};
+
+/// A machine that a run has set up, and what another host needs to see it.
+struct Ours {
+    machine: Machine,
+    out: PathBuf,
+    device: String,
+    /// What the escrow file opens to.
+    credential: PathBuf,
+}
+
+impl Ours {
+    fn client_mode(dir: &Path) -> Self {
+        let machine = Machine::start("vpro-desktop-amt16", &dir.join("vpro"), &[]);
+        let out = dir.join("out");
+        let run = use_ccm::apply(&machine, &out);
+        Self::after(&run, machine, dir, out)
+    }
+
+    fn with_tls(dir: &Path, profile: &str, tls: &str) -> Self {
+        fs::create_dir_all(dir).unwrap();
+        let org = Org::new(dir, &format!("tls = \"{tls}\", sol = true, consent = \"none\""));
+        let machine = Machine::start(profile, &dir.join("vpro"), &org.trusted());
+        let out = dir.join("out");
+        let run = use_acm::apply(&machine, &org.policy, &out);
+        Self::after(&run, machine, dir, out)
+    }
+
+    fn after(run: &Output, machine: Machine, dir: &Path, out: PathBuf) -> Self {
+        assert_eq!(code(run), Some(0), "{}\n{}", text(&run.stdout), text(&run.stderr));
+        let secret = sealed(&out, "amt").remove(0);
+        let device = secret["device_id"].as_str().unwrap().to_owned();
+        let credential = dir.join("credential.json");
+        fs::write(&credential, secret.to_string()).unwrap();
+        Self { machine, out, device, credential }
+    }
+
+    fn at(&self, port: &str) -> String {
+        format!("127.0.0.1:{}", self.machine.port(port))
+    }
+
+    /// From another host, with the cleartext port said to be where nothing listens.
+    fn verify(&self, address: &str) -> Output {
+        self.verify_with(address, &self.credential, &closed_port())
+    }
+
+    fn verify_with(&self, address: &str, credential: &Path, cleartext: &str) -> Output {
+        agent(self.arguments(address, credential, cleartext))
+    }
+
+    fn arguments(&self, address: &str, credential: &Path, cleartext: &str) -> Vec<String> {
+        let (out, credential) = (self.out.to_str().unwrap(), credential.to_str().unwrap());
+        [
+            "verify",
+            "--out",
+            out,
+            "--remote",
+            address,
+            "--device",
+            &self.device,
+            "--known-credential",
+            credential,
+        ]
+        .into_iter()
+        .chain(["--cleartext", cleartext, "--json"])
+        .map(str::to_owned)
+        .collect()
+    }
+
+    /// Bodies of the events that tell of looks from another host.
+    fn remote_events(&self) -> Vec<(String, Value)> {
+        let mut found = Vec::new();
+        for file in files(&self.out.join("devices")) {
+            if file.to_str().unwrap().ends_with(".dsse.json") {
+                let event = payload(&file);
+                if event["body"].get("verified_remote").is_some() {
+                    found.push((event["kind"].as_str().unwrap().to_owned(), event["body"].clone()));
+                }
+            }
+        }
+        found
+    }
+
+    fn bad_logins(&self) -> u64 {
+        self.machine.state()["counters"]["http:bad-login"].as_u64().unwrap_or(0)
+    }
+}
+
+fn payload(file: &Path) -> Value {
+    use base64::Engine;
+    let envelope: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    let payload = base64::prelude::BASE64_STANDARD.decode(envelope["payload"].as_str().unwrap()).unwrap();
+    serde_json::from_slice(&payload).unwrap()
+}
+
+/// An address that refuses connections.
+fn closed_port() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+fn ended(run: &Output, exit: i32, reason: &str) -> Value {
+    assert_eq!(code(run), Some(exit), "{reason}: {}\n{}", text(&run.stdout), text(&run.stderr));
+    let result = json(run);
+    assert_eq!((&result["reason"], &result["exit_code"]), (&json!(reason), &json!(exit)), "{result:#}");
+    assert_eq!(result["verified_remote"], exit == 0, "{result:#}");
+    result
+}
+
+#[test]
+fn client_mode_is_proven_from_another_host_over_digest() {
+    let scratch = scratch();
+    let ours = Ours::client_mode(scratch.path());
+    let (mutating, bad) = (ours.machine.mutating_calls(), ours.bad_logins());
+    let result = ended(&ours.verify(&ours.at("16992")), 0, "satisfied");
+    assert_eq!(result["schema"], "oob-verify-remote/1");
+    assert_eq!(
+        (&result["transport"], &result["cleartext"]),
+        (&json!("16992/http-digest"), &json!("not-judged"))
+    );
+    assert_eq!((&result["power"]["state"], &result["power"]["known"]), (&json!("on"), &json!("offered")));
+    assert!(!result["power"]["offered"].as_array().unwrap().is_empty(), "{result:#}");
+    // Power, boot and console are told apart: a person is asked in this mode.
+    assert_eq!((&result["boot"]["can"], &result["console"]["can"]), (&json!([]), &json!([])));
+    assert!(result["console"]["needs"].as_str().unwrap().contains("user_consent"), "{result:#}");
+    let record = &result["capability"];
+    assert_eq!((&record["state"], &record["confidence"]), (&json!("verified"), &json!("proven")));
+    assert!(record["reason"].as_str().unwrap().contains("reachable from another machine"), "{record:#}");
+    assert_eq!(record["last_proof"], result["event"]);
+
+    // Nothing was changed, and one wrong password was tried.
+    assert_eq!(ours.machine.mutating_calls(), mutating);
+    assert_eq!(ours.bad_logins(), bad + 1);
+    let events = ours.remote_events();
+    assert_eq!(events.len(), 1);
+    assert_eq!((events[0].0.as_str(), &events[0].1["verified_remote"]), ("verified", &json!(true)));
+    assert_eq!(events[0].1["power"]["state_number"], 2);
+
+    // The machine's own next run knows of it, and is as content as before.
+    let again = use_ccm::apply(&ours.machine, &ours.out);
+    assert_eq!((code(&again), &json(&again)["changed"]), (Some(0), &json!(false)), "{}", text(&again.stderr));
+    let told = json(&again)["capability"]["channels"][0]["reason"].as_str().unwrap().to_owned();
+    assert!(told.contains("reachable from another machine at 127.0.0.1:"), "{told}");
+    // A bare password is as good as the opened escrow file.
+    let password = scratch.path().join("password");
+    let secret: Value = serde_json::from_slice(&fs::read(&ours.credential).unwrap()).unwrap();
+    fs::write(&password, format!("{}\n", secret["password"].as_str().unwrap())).unwrap();
+    ended(&ours.verify_with(&ours.at("16992"), &password, &closed_port()), 0, "satisfied");
+}
+
+#[test]
+fn admin_mode_is_proven_over_tls_with_the_pinned_certificate() {
+    for profile in ["vpro-desktop-amt16", "vpro-desktop-amt16-1"] {
+        let scratch = scratch();
+        let ours = Ours::with_tls(scratch.path(), profile, "required");
+        let mutating = ours.machine.mutating_calls();
+        let result = ended(&ours.verify(&ours.at("16993")), 0, "satisfied");
+        assert_eq!(
+            (&result["transport"], &result["cleartext"]),
+            (&json!("16993/https-digest"), &json!("refused")),
+            "{profile}"
+        );
+        assert_eq!(result["boot"]["can"], json!(["boot_override"]), "{profile}: {result:#}");
+        assert_eq!(result["console"]["can"], json!(["console_text"]), "{profile}");
+        assert_eq!(ours.machine.mutating_calls(), mutating, "{profile}");
+
+        // The cleartext port answers all the same: drift, and said which.
+        let server = Server::saying("HTTP/1.1 303 See Other\r\nContent-Length: 0\r\n\r\n");
+        let run = ours.verify_with(&ours.at("16993"), &ours.credential, &server.address);
+        let result = ended(&run, 9, "cleartext-open");
+        assert_eq!(result["cleartext"], "open");
+        assert!(!server.heard().contains("uthorization"), "{profile}: a login went out in cleartext");
+        // Connections that are taken and closed without an answer are not an open port.
+        let mute = Server::saying("");
+        let run = ours.verify_with(&ours.at("16993"), &ours.credential, &mute.address);
+        assert_eq!(ended(&run, 0, "satisfied")["cleartext"], "closed-without-answer");
+        let kinds: Vec<_> = ours.remote_events().into_iter().map(|(kind, _)| kind).collect();
+        assert_eq!(
+            kinds.iter().filter(|kind| *kind == "failed").count(),
+            1,
+            "the drift is recorded: {kinds:?}"
+        );
+    }
+}
+
+#[test]
+fn tls_beside_cleartext_is_proven_and_cleartext_not_judged() {
+    let scratch = scratch();
+    let ours = Ours::with_tls(scratch.path(), "vpro-desktop-amt16", "optional");
+    let result = ended(&ours.verify(&ours.at("16993")), 0, "satisfied");
+    assert_eq!(result["cleartext"], "not-judged");
+    // A claim with TLS is never verified without it, and its password never goes out so.
+    let logins = ours.machine.state()["counters"].clone();
+    let result = ended(&ours.verify(&ours.at("16992")), 5, "tls-failed");
+    assert!(result["text"].as_str().unwrap().contains("No login was sent"), "{result:#}");
+    assert_eq!(ours.machine.state()["counters"]["http:bad-login"], logins["http:bad-login"]);
+}
+
+#[test]
+fn another_certificate_or_realm_is_drift_and_sees_no_login() {
+    let scratch = scratch();
+    let first = Ours::with_tls(&scratch.path().join("a"), "vpro-desktop-amt16", "required");
+    let second = Ours::with_tls(&scratch.path().join("b"), "vpro-desktop-amt16", "required");
+    let requests = second.machine.calls().len();
+    let result = ended(&first.verify(&second.at("16993")), 9, "certificate-changed");
+    assert!(result["text"].as_str().unwrap().contains("No login was sent"), "{result:#}");
+    assert_eq!(second.machine.calls().len(), requests, "nothing was asked through that certificate");
+
+    // The device provisioned anew, or another one: the realm tells.
+    let plain = Ours::client_mode(&scratch.path().join("c"));
+    let anew = Ours::client_mode(&scratch.path().join("d"));
+    let bad = anew.bad_logins();
+    let result = ended(&plain.verify(&anew.at("16992")), 9, "realm-changed");
+    assert!(result["text"].as_str().unwrap().contains("No login was sent"), "{result:#}");
+    assert_eq!(anew.bad_logins(), bad);
+    assert_eq!(plain.remote_events()[0].0, "failed");
+}
+
+#[test]
+fn a_wrong_password_is_tried_once_and_recorded_nowhere() {
+    let scratch = scratch();
+    let ours = Ours::client_mode(scratch.path());
+    let bad = ours.bad_logins();
+    let file = scratch.path().join("wrong");
+    fs::write(&file, "Wrong-Passw0rd!").unwrap();
+    let run = ours.verify_with(&ours.at("16992"), &file, &closed_port());
+    let result = ended(&run, 5, "login-refused");
+    assert_eq!(ours.bad_logins(), bad + 1, "{result:#}");
+    assert_eq!((&result["event"], ours.remote_events().len()), (&Value::Null, 0));
+}
+
+#[test]
+fn a_port_that_is_closed_is_said_to_refuse() {
+    let scratch = scratch();
+    let ours = Ours::client_mode(scratch.path());
+    let result = ended(&ours.verify(&closed_port()), 5, "unreachable");
+    assert!(result["text"].as_str().unwrap().contains("refused"), "{result:#}");
+    assert!(ours.remote_events().is_empty());
+    // And what hangs up before it has answered is no better.
+    let mute = Server::saying("");
+    ended(&ours.verify(&mute.address), 5, "unreachable");
+}
+
+#[test]
+fn what_is_not_amt_is_named_and_sees_no_login() {
+    let scratch = scratch();
+    let ours = Ours::client_mode(scratch.path());
+    let realm = ours.machine.state()["realm"].as_str().unwrap().to_owned();
+    let elsewhere = Server::saying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let page = "<html><body>Welcome</body></html>";
+    let html = |status: &str| {
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{page}",
+            page.len()
+        )
+    };
+    let challenge = |scheme: &str| {
+        format!(
+            "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: {scheme}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+    };
+    let long = "x".repeat(2 << 20);
+    for (what, answer, exit, reason) in [
+        (
+            "a redirect",
+            format!(
+                "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{}/wsman\r\nContent-Length: 0\r\n\r\n",
+                elsewhere.address
+            ),
+            5,
+            "not-amt",
+        ),
+        ("a page", html("200 OK"), 5, "not-amt"),
+        ("an error page", html("500 Internal Server Error"), 5, "not-amt"),
+        ("Basic", challenge(&format!("Basic realm=\"{realm}\"")), 5, "not-amt"),
+        ("no challenge", challenge("Negotiate"), 5, "not-amt"),
+        (
+            "SHA-256",
+            challenge(&format!("Digest realm=\"{realm}\",nonce=\"a\",algorithm=SHA-256,qop=\"auth\"")),
+            5,
+            "not-amt",
+        ),
+        (
+            "another realm",
+            challenge("Digest realm=\"Digest:00\",nonce=\"a\",qop=\"auth\""),
+            9,
+            "realm-changed",
+        ),
+        (
+            "too much",
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{long}", long.len()),
+            5,
+            "not-amt",
+        ),
+        ("noise", "\x15\x03\x03 no HTTP at all\r\n\r\n".to_owned(), 5, "unreachable"),
+    ] {
+        let server = Server::saying(&answer);
+        let result = ended(&ours.verify(&server.address), exit, reason);
+        assert!(result["text"].as_str().unwrap().len() > 20, "{what}: {result:#}");
+        let heard = server.heard();
+        assert!(heard.starts_with("POST /wsman HTTP/1.1"), "{what}: {heard}");
+        assert!(!heard.to_lowercase().contains("authorization"), "{what} saw a login: {heard}");
+    }
+    assert_eq!(elsewhere.heard(), "", "the redirect was followed");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_anything_is_asked() {
+    let scratch = scratch();
+    let ours = Ours::client_mode(scratch.path());
+    let server = Server::saying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let usage = |credential: &Path, device: Option<&str>, exit: i32, reason: &str| {
+        let mut arguments = ours.arguments(&server.address, credential, &closed_port());
+        if let Some(device) = device {
+            arguments[6] = device.to_owned();
+        }
+        let run = agent(&arguments);
+        assert_eq!(
+            (code(&run), &json(&run)["reason"]),
+            (Some(exit), &json!(reason)),
+            "{}",
+            text(&run.stderr)
+        );
+        text(&run.stderr)
+    };
+    let said = usage(Path::new("-"), None, 2, "known-credential");
+    assert!(said.contains("`-` is not read"), "{said}");
+    usage(scratch.path(), None, 2, "known-credential");
+    usage(&ours.credential, Some("d1-another"), 2, "known-credential");
+    let bare = scratch.path().join("bare");
+    fs::write(&bare, "Passw0rd!").unwrap();
+    usage(&bare, Some("d1-aaaaaaaaaaaaaaaaaaaaaaaaaa"), 8, "not-claimed");
+    let mut other: Value = serde_json::from_slice(&fs::read(&ours.credential).unwrap()).unwrap();
+    other["generation"] = json!(7);
+    let generation = scratch.path().join("generation");
+    fs::write(&generation, other.to_string()).unwrap();
+    usage(&generation, None, 8, "not-claimed");
+    assert_eq!(code(&agent(ours.arguments("127.0.0.1", &ours.credential, &closed_port()))), Some(2));
+    // --device and --known-credential belong to --remote, and this machine's root does not.
+    let out = ours.out.to_str().unwrap();
+    assert_eq!(code(&agent(["verify", "--out", out, "--remote", &server.address])), Some(2));
+    assert_eq!(code(&agent(["verify", "--out", out, "--device", &ours.device])), Some(2));
+    assert_eq!(server.heard(), "", "something was asked");
+}
+
+/// Says one thing to every connection once a request has come, and keeps what it heard.
+struct Server {
+    address: String,
+    heard: Arc<Mutex<String>>,
+}
+
+impl Server {
+    fn saying(answer: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let heard = Arc::new(Mutex::new(String::new()));
+        let (log, answer) = (Arc::clone(&heard), answer.to_owned());
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let request = read_request(&mut stream);
+                log.lock().unwrap().push_str(&request);
+                // A client that has heard enough hangs up; that is its right.
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        Self { address, heard }
+    }
+
+    fn heard(&self) -> String {
+        self.heard.lock().unwrap().clone()
+    }
+}
+
+/// The head and as much of the body as it announces; what comes of a connection without a request is nothing.
+fn read_request(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer).unwrap_or(0);
+        bytes.extend_from_slice(&buffer[..count]);
+        let request = text(&bytes);
+        let Some((head, body)) = request.split_once("\r\n\r\n") else {
+            if count == 0 {
+                return request;
+            }
+            continue;
+        };
+        let announced = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
+        });
+        if count == 0 || body.len() >= announced.unwrap_or(0) {
+            return request;
+        }
+    }
+}
