@@ -13,6 +13,7 @@ use oob_tests::provisioning::{PASSPHRASE, SETTINGS, fixture, leaf_key, policy};
 use oob_tests::{Machine, agent_command, files, scratch, text};
 
 use crate::honesty::sealed;
+use crate::remote::{Ours, closed_port};
 use crate::use_acm;
 use crate::use_ccm::{arguments, escrow_files, open};
 
@@ -92,6 +93,26 @@ fn nothing_secret_of_admin_control_mode_is_written_anywhere() {
         assert_eq!(needles.iter().filter(found).count(), 3, "each part of the key once, in base64");
         assert!(searched.len() > 20, "only {} places were searched", searched.len());
     }
+}
+
+#[test]
+fn nothing_secret_of_a_look_from_another_host_is_written_anywhere() {
+    let scratch = scratch();
+    let ours = Ours::with_tls(scratch.path(), "vpro-desktop-amt16", "required");
+    let arguments = ours.arguments(&ours.at("16993"), &ours.credential, &closed_port());
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut searched = Vec::new();
+    for log_format in ["text", "json"] {
+        searched.extend(watch(&arguments, log_format));
+    }
+    for file in files(&ours.out) {
+        searched.push((file.display().to_string(), fs::read(&file).unwrap_or_default()));
+    }
+    let realm = ours.machine.state()["realm"].as_str().unwrap().to_owned();
+    let password = sealed(&ours.out, "amt")[0]["password"].as_str().unwrap().to_owned();
+    assert_in_none(&searched, &needles(&realm, &password, &local_account_password(&ours.machine.dir)));
+    // The search itself works: the realm is no secret, and stands in the event of this look.
+    assert!(searched.iter().any(|(_, bytes)| contains(bytes, b"verified_remote")), "nothing is found at all");
 }
 
 /// Runs the agent at trace level; what it wrote to its streams, and what others can see of its start.

@@ -17,12 +17,12 @@ use crate::honesty::sealed;
 use crate::{use_acm, use_ccm};
 
 /// A machine that a run has set up, and what another host needs to see it.
-struct Ours {
-    machine: Machine,
-    out: PathBuf,
+pub(crate) struct Ours {
+    pub(crate) machine: Machine,
+    pub(crate) out: PathBuf,
     device: String,
     /// What the escrow file opens to.
-    credential: PathBuf,
+    pub(crate) credential: PathBuf,
 }
 
 impl Ours {
@@ -33,12 +33,19 @@ impl Ours {
         Self::after(&run, machine, dir, out)
     }
 
-    fn with_tls(dir: &Path, profile: &str, tls: &str) -> Self {
+    pub(crate) fn with_tls(dir: &Path, profile: &str, tls: &str) -> Self {
         fs::create_dir_all(dir).unwrap();
         let org = Org::new(dir, &format!("tls = \"{tls}\", sol = true, consent = \"none\""));
         let machine = Machine::start(profile, &dir.join("vpro"), &org.trusted());
         let out = dir.join("out");
         let run = use_acm::apply(&machine, &org.policy, &out);
+        Self::after(&run, machine, dir, out)
+    }
+
+    fn client_mode_with(dir: &Path, fault: &str) -> Self {
+        let machine = Machine::start("vpro-desktop-amt16", &dir.join("vpro"), &["--fault", fault]);
+        let out = dir.join("out");
+        let run = use_ccm::apply(&machine, &out);
         Self::after(&run, machine, dir, out)
     }
 
@@ -51,7 +58,7 @@ impl Ours {
         Self { machine, out, device, credential }
     }
 
-    fn at(&self, port: &str) -> String {
+    pub(crate) fn at(&self, port: &str) -> String {
         format!("127.0.0.1:{}", self.machine.port(port))
     }
 
@@ -64,7 +71,7 @@ impl Ours {
         agent(self.arguments(address, credential, cleartext))
     }
 
-    fn arguments(&self, address: &str, credential: &Path, cleartext: &str) -> Vec<String> {
+    pub(crate) fn arguments(&self, address: &str, credential: &Path, cleartext: &str) -> Vec<String> {
         let (out, credential) = (self.out.to_str().unwrap(), credential.to_str().unwrap());
         [
             "verify",
@@ -110,7 +117,7 @@ fn payload(file: &Path) -> Value {
 }
 
 /// An address that refuses connections.
-fn closed_port() -> String {
+pub(crate) fn closed_port() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
@@ -216,10 +223,14 @@ fn another_certificate_or_realm_is_drift_and_sees_no_login() {
     let scratch = scratch();
     let first = Ours::with_tls(&scratch.path().join("a"), "vpro-desktop-amt16", "required");
     let second = Ours::with_tls(&scratch.path().join("b"), "vpro-desktop-amt16", "required");
-    let requests = second.machine.calls().len();
+    let requests = |ours: &Ours| {
+        let calls = ours.machine.calls();
+        calls.iter().filter(|call| !call.starts_with("tls:")).count()
+    };
+    let before = requests(&second);
     let result = ended(&first.verify(&second.at("16993")), 9, "certificate-changed");
     assert!(result["text"].as_str().unwrap().contains("No login was sent"), "{result:#}");
-    assert_eq!(second.machine.calls().len(), requests, "nothing was asked through that certificate");
+    assert_eq!(requests(&second), before, "nothing was asked through that certificate");
 
     // The device provisioned anew, or another one: the realm tells.
     let plain = Ours::client_mode(&scratch.path().join("c"));
@@ -317,6 +328,35 @@ fn what_is_not_amt_is_named_and_sees_no_login() {
         assert!(!heard.to_lowercase().contains("authorization"), "{what} saw a login: {heard}");
     }
     assert_eq!(elsewhere.heard(), "", "the redirect was followed");
+}
+
+#[test]
+fn a_power_state_that_cannot_be_read_is_no_proof() {
+    for fault in ["fault", "http-400", "http-500", "drop-before", "drop-after", "garbage"] {
+        let scratch = scratch();
+        let fault = format!("wsman:CIM_AssociatedPowerManagementService.Get={fault}#*");
+        let ours = Ours::client_mode_with(scratch.path(), &fault);
+        let result = ended(&ours.verify(&ours.at("16992")), 5, "answer-unusable");
+        let text = result["text"].as_str().unwrap();
+        assert!(text.contains("took the login") && !text.contains("No login was sent"), "{fault}: {text}");
+        assert_eq!((&result["event"], &result["power"]["state"]), (&Value::Null, &Value::Null), "{fault}");
+    }
+}
+
+#[test]
+fn tls_that_this_build_does_not_speak_is_not_verifiable_and_says_so() {
+    let scratch = scratch();
+    let org = Org::new(scratch.path(), "tls = \"required\"");
+    // Locally this firmware's TLS is not spoken, so only another host meets the handshake.
+    let options = [org.trusted().as_slice(), &["--fault", "tls:handshake=fault#*"]].concat();
+    let machine = Machine::start("vpro-desktop-amt12", &scratch.path().join("vpro"), &options);
+    let out = scratch.path().join("out");
+    let run = use_acm::apply(&machine, &org.policy, &out);
+    let ours = Ours::after(&run, machine, scratch.path(), out);
+    let result = ended(&ours.verify(&ours.at("16993")), 8, "tls-not-verifiable");
+    let text = result["text"].as_str().unwrap();
+    assert!(text.contains("not verifiable by this build") && text.contains("AMT 12"), "{text}");
+    assert!(ours.remote_events().is_empty());
 }
 
 #[test]

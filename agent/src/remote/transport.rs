@@ -94,13 +94,14 @@ impl Transport for Remote {
             self.login_sent |= name.eq_ignore_ascii_case("authorization");
             post = post.header(HeaderName::from_static(lower(name)), value);
         }
-        let mut answer = post.body(Bytes::from_owner(request.body)).send().await.map_err(classify)?;
+        let mut answer =
+            post.body(Bytes::from_owner(request.body)).send().await.map_err(|error| self.classify(error))?;
         let status = answer.status().as_u16();
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers =
             answer.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(classify)? {
+        while let Some(chunk) = answer.chunk().await.map_err(|error| self.classify(error))? {
             if body.len() + chunk.len() > LARGEST_BODY {
                 return Err(RemoteError::TooLong);
             }
@@ -116,17 +117,23 @@ fn lower(name: &str) -> &'static str {
     if name.eq_ignore_ascii_case("authorization") { "authorization" } else { "content-type" }
 }
 
-fn classify(error: reqwest::Error) -> RemoteError {
-    // The address stands in every message of ours already.
-    let error = error.without_url();
-    if let Some(tls) = tls_error(&error) {
-        return of_tls(tls);
+impl Remote {
+    fn classify(&self, error: reqwest::Error) -> RemoteError {
+        // The address stands in every message of ours already.
+        let error = error.without_url();
+        if let Some(tls) = tls_error(&error) {
+            return of_tls(tls);
+        }
+        match (error.is_timeout(), error.is_connect()) {
+            // The same port took a connection a moment ago, so it is the handshake that nobody answers.
+            (true, true) if self.tls => RemoteError::Tls(format!(
+                "nobody answered the handshake within {CONNECT:?}; is it AMT's TLS port?"
+            )),
+            (true, true) => RemoteError::Lost(format!("nothing came within {CONNECT:?}")),
+            (true, false) => RemoteError::Lost(format!("nothing came within {ANSWER:?}")),
+            _ => RemoteError::Lost(sentence(&error)),
+        }
     }
-    if error.is_timeout() {
-        let waited = if error.is_connect() { CONNECT } else { ANSWER };
-        return RemoteError::Lost(format!("nothing came within {waited:?}"));
-    }
-    RemoteError::Lost(sentence(&error))
 }
 
 fn of_tls(error: &rustls::Error) -> RemoteError {

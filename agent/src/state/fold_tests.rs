@@ -192,3 +192,32 @@ proptest! {
         prop_assert_eq!(fold(&stored(mixed), &[]), expected);
     }
 }
+
+#[test]
+fn a_proof_from_another_host_counts_for_the_provisioning_that_it_saw() {
+    let proof = sign(1, None, Kind::Verified, verified(2, ESCROW));
+    let remote = |seq, before: &SignedEvent, body: Value| {
+        let mut whole = json!({"channel": "amt", "verified_remote": true, "generation": 2, "realm": "Digest:0",
+                               "address": "192.0.2.7:16993"});
+        whole.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        sign(seq, Some(before), Kind::Verified, whole)
+    };
+    let fold = |events: Vec<SignedEvent>| fold(&stored(events), &[]);
+    let seen = remote(2, &proof, json!({}));
+    let history = fold(vec![proof.clone(), seen.clone()]);
+    assert_eq!(history.amt_remote.as_ref().map(|it| it.event.as_str()), Some(seen.id.as_str()));
+    // It makes nothing ours, and it takes nothing away from the claim.
+    assert_eq!(history.amt.map(|ours| ours.event), Some(proof.id.clone()));
+    assert_eq!(fold(vec![remote(2, &proof, json!({}))]).amt_remote, None);
+    let later = remote(3, &seen, json!({"address": "192.0.2.8:16993"}));
+    let history = fold(vec![later, proof.clone(), seen]);
+    assert_eq!(history.amt_remote.map(|it| it.address), Some("192.0.2.8:16993".to_owned()));
+    for other in [
+        json!({"generation": 1}),
+        json!({"realm": "Digest:1"}),
+        json!({"verified_remote": false}),
+        json!({"channel": "me"}),
+    ] {
+        assert_eq!(fold(vec![proof.clone(), remote(2, &proof, other.clone())]).amt_remote, None, "{other}");
+    }
+}
