@@ -11,7 +11,7 @@ use md5::{Digest, Md5};
 use serde::Serialize;
 use sha2::Sha256;
 
-pub use admin::{Audit, Proof, Surroundings};
+pub use admin::{Proof, Surroundings};
 
 use crate::chain::{Chain, Root, default_roots};
 use crate::chance::{hex, random};
@@ -111,17 +111,14 @@ pub struct Amt {
     pub provisioning_state: u32,
     /// The digest realm, `Digest:` and 32 upper-case hex characters; a new one after every unprovisioning.
     pub realm: String,
-    /// Whether AMT is off: by PTHI 0x88, after which only MEBx could bring it back, or by the maker or MHC 0x53.
+    /// Set by PTHI 0x88: only MEBx could bring AMT back, and there is none here.
     pub disabled: bool,
-    cleared: bool,
     /// Nonces and lockouts.
     pub logins: Logins,
     /// Enumerations that were opened and not pulled, as (context, class).
     pub enumerations: Vec<(String, String)>,
     /// The settings.
     pub features: Features,
-    /// Who set the device up with a certificate.
-    pub audit: Option<Audit>,
     /// Keys, certificates, TLS.
     pub store: Store,
     /// The clock, which runs on through every unprovisioning.
@@ -171,12 +168,10 @@ impl Amt {
                 false => provisioning::PRE,
             },
             realm: new_realm()?,
-            disabled: surroundings.disabled,
-            cleared: false,
+            disabled: false,
             logins: Logins::new(time_scale),
             enumerations: Vec::new(),
             features: Features::new(facts),
-            audit: None,
             store: Store::default().emptied(),
             clock: Clock::default(),
             facts: facts.clone(),
@@ -256,16 +251,7 @@ impl Amt {
         if self.provisioning_state != provisioning::PRE {
             return status::WRONG_STATE;
         }
-        (self.disabled, self.cleared) = (true, true);
-        status::OK
-    }
-
-    /// MHC 0x53, `SetAmtOperationalState`: while nothing is provisioned, and not after PTHI 0x88.
-    pub fn set_operational(&mut self, on: bool) -> u32 {
-        if self.provisioning_state != provisioning::PRE || self.cleared {
-            return status::WRONG_STATE;
-        }
-        self.disabled = !on;
+        self.disabled = true;
         status::OK
     }
 

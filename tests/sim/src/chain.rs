@@ -9,7 +9,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256, Sha384};
 
-use crate::amt::Audit;
 use crate::x509::{Certificate, Key, oid};
 
 /// A hash algorithm of the list (`reference/amt.md` 2.2).
@@ -178,18 +177,6 @@ impl Chain {
         self.certificates.push(certificate);
         self.complete = is_root;
         0
-    }
-
-    /// What is to be remembered of a complete chain.
-    #[must_use]
-    pub fn audit(&self, roots: &[Root]) -> Option<Audit> {
-        let root = self.certificates.last().filter(|_| self.complete)?;
-        let entry = roots.iter().find(|entry| entry.accepts(root))?;
-        Some(Audit {
-            root_sha256: Sha256::digest(&root.der).into(),
-            is_default: entry.is_default,
-            server: self.leaf()?.subject_values(oid::COMMON_NAME).into_iter().next().unwrap_or_default(),
-        })
     }
 
     /// The leaf of a complete chain.

@@ -100,10 +100,6 @@ struct Machine {
     /// The maker allows client control mode only.
     #[arg(long)]
     client_mode_only: bool,
-
-    /// AMT is switched off by the maker; from 16.1 on MHC 0x53 switches it on.
-    #[arg(long)]
-    amt_disabled: bool,
     /// End when standard input does, so that a test's machine ends with the test.
     #[arg(long)]
     until_stdin_closes: bool,
@@ -124,16 +120,8 @@ fn run(machine: Machine) -> Result<()> {
     let Machine { pki_suffix, dhcp_suffix, .. } = machine;
     let link_up = !machine.link_down;
     let (in_provisioning, client_only) = (machine.in_provisioning, machine.client_mode_only);
-    let disabled = machine.amt_disabled;
-    let surroundings = Surroundings {
-        added_roots,
-        pki_suffix,
-        dhcp_suffix,
-        link_up,
-        in_provisioning,
-        client_only,
-        disabled,
-    };
+    let surroundings =
+        Surroundings { added_roots, pki_suffix, dhcp_suffix, link_up, in_provisioning, client_only };
     let settings = Settings { faults, time_scale, seed, trace, apf_window, lme_drops_on_close, surroundings };
     let running = serve::start(Profile::named(&profile)?, &dir, settings)?;
     let mut out = io::stdout();

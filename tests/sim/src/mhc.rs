@@ -1,7 +1,6 @@
 //! The two small clients: manageability commands on the watchdog's GUID (MHC), and MKHI (`reference/amt.md` 1.4,
 //! 2.2, 2.3).
 
-use crate::amt::Amt;
 use crate::profile::{Facts, Firmware};
 
 /// `max_msg_length` of the watchdog client.
@@ -35,26 +34,20 @@ pub fn mhc_mutates(command: u8) -> bool {
 
 /// The answer. `status` stands in for the outcome where a fault says so.
 #[must_use]
-pub fn mhc_answer(message: &[u8], amt: &mut Amt, facts: &Facts, status: Option<u32>) -> Vec<u8> {
-    let status = match (mhc_command(message), status) {
+pub fn mhc_answer(message: &[u8], facts: &Facts, status: Option<u32>) -> Vec<u8> {
+    match (mhc_command(message), status) {
         // From 16.1 on: bit 7 the new interface, 1 enabled, 0 may be changed; TLS is not enforced for the host.
-        (Some(0x51), None) if facts.is_tls_only() => {
-            return (0x81 | u32::from(!amt.disabled) << 1).to_le_bytes().to_vec();
-        }
+        (Some(0x51), None) if facts.is_tls_only() => 0x83u32.to_le_bytes().to_vec(),
         // Before: the old boolean, and bit 7 is clear.
-        (Some(0x51), None) => return u32::from(!amt.disabled).to_le_bytes().to_vec(),
-        (_, Some(status)) => status,
-        // Enabling and disabling came with 16.1.
-        (Some(0x53), None) if facts.is_tls_only() && message.len() == 5 => {
-            amt.set_operational(message.get(4) == Some(&1))
+        (Some(0x51), None) => 1u32.to_le_bytes().to_vec(),
+        // Enabling and disabling came with 16.1: the four bytes echoed, then the status.
+        (_, status) => {
+            let mut out = message.to_vec();
+            out.resize(4, 0); // echoed is the header only
+            out.extend(status.unwrap_or(u32::from(NOT_SUPPORTED)).to_le_bytes());
+            out
         }
-        _ => u32::from(NOT_SUPPORTED),
-    };
-    // The header echoed, then the status.
-    let mut out = message.to_vec();
-    out.resize(4, 0);
-    out.extend(status.to_le_bytes());
-    out
+    }
 }
 
 /// The first four bytes of an MKHI message: group, command.
@@ -87,7 +80,6 @@ pub fn mkhi_answer(message: &[u8], facts: &Facts, status: Option<u32>) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::Settings;
     use crate::profile::Profile;
 
     #[test]
@@ -102,23 +94,13 @@ mod tests {
 
     #[test]
     fn the_old_answer_has_no_new_bits() {
-        let answer = |profile: Profile, amt: &mut Amt, message: &[u8]| {
-            mhc_answer(message, amt, &profile.facts(1), None)
-        };
-        let (old, new) = (Profile::VproDesktopAmt16, Profile::VproDesktopAmt16_1);
-        let amt = |profile: Profile| Amt::new(&profile.facts(1), &Settings::default()).unwrap();
-        let (ask, disable, enable) =
-            ([0x05, 0x02, 0x51, 0x10], [0x05, 0x03, 0x53, 0x10, 0], [0x05, 0x03, 0x53, 0x10, 1]);
-        let mut amt_16 = amt(old);
-        assert_eq!(answer(old, &mut amt_16, &ask), [1, 0, 0, 0]);
-        assert_eq!(answer(old, &mut amt_16, &disable), [0x05, 3, 0x53, 0x10, 0x89, 0, 0, 0]);
-        let mut amt_161 = amt(new);
-        assert_eq!(answer(new, &mut amt_161, &ask), [0x83, 0, 0, 0]);
-        assert_eq!(answer(new, &mut amt_161, &disable), [0x05, 3, 0x53, 0x10, 0, 0, 0, 0]);
-        assert_eq!(answer(new, &mut amt_161, &ask), [0x81, 0, 0, 0]);
-        assert_eq!(answer(new, &mut amt_161, &enable)[4], 0);
-        assert_eq!(amt_161.set_up("2", "0123456789abcdef0123456789abcdef"), 0);
-        assert_eq!(answer(new, &mut amt_161, &disable)[4], 3, "a provisioned device was disabled");
+        let (old, new) = (Profile::VproDesktopAmt16.facts(1), Profile::VproDesktopAmt16_1.facts(1));
+        assert_eq!(mhc_answer(&[0x05, 0x02, 0x51, 0x10], &old, None), [1, 0, 0, 0]);
+        assert_eq!(mhc_answer(&[0x05, 0x02, 0x51, 0x10], &new, None), [0x83, 0, 0, 0]);
+        assert_eq!(
+            mhc_answer(&[0x05, 0x03, 0x53, 0x10, 0], &old, None),
+            [0x05, 3, 0x53, 0x10, 0x89, 0, 0, 0]
+        );
         assert_eq!(mhc_command(&[0x05, 0x03, 0x51, 0x10]), None);
     }
 }

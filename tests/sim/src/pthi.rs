@@ -98,7 +98,6 @@ fn carry_out(request: &Request<'_>, amt: &mut Amt, facts: &Facts) -> Result<Vec<
         0x0400_0036 => Ok(ansi(amt.pki_suffix())),
         0x0400_0046 => Ok([words(&[0, 0, 0]), ansi("")].concat()), // direct, no tunnel, no server
         0x0400_0048 => lan(argument, amt, facts),
-        0x0400_0050 => audit_record(amt),
         0x0400_005c => Ok(facts.wire_uuid().to_vec()),
         0x0400_005e => done(amt.stop_configuration()),
         0x0400_0067 => local_account(request.body, amt),
@@ -110,7 +109,7 @@ fn carry_out(request: &Request<'_>, amt: &mut Amt, facts: &Facts) -> Result<Vec<
     }
 }
 
-const KNOWN: [u32; 17] = [
+const KNOWN: [u32; 16] = [
     0x0400_0008,
     0x0400_0010,
     0x0400_0011,
@@ -121,7 +120,6 @@ const KNOWN: [u32; 17] = [
     0x0400_0036,
     0x0400_0046,
     0x0400_0048,
-    0x0400_0050,
     0x0400_005c,
     0x0400_005e,
     0x0400_0067,
@@ -198,19 +196,6 @@ fn lan(interface: u32, amt: &Amt, facts: &Facts) -> Result<Vec<u8>, u32> {
     let mut out = words(&[1, address, 1]);
     out.extend([if provisioned { 1 } else { 2 }, u8::from(up)]);
     out.extend(facts.mac);
-    Ok(out)
-}
-
-/// Who set the device up; the clock was off then, so there is no time. Without such a set-up it is the wrong state.
-fn audit_record(amt: &Amt) -> Result<Vec<u8>, u32> {
-    let audit = amt.audit.as_ref().ok_or(status::WRONG_STATE)?;
-    let mut out = vec![0]; // no TLS: through the host
-    out.extend(words(&[0, 1, 2])); // no secure DNS, host-initiated, SHA-256
-    out.extend(fixed(&audit.root_sha256, 64));
-    out.extend([0; 48]); // the authorities' serial numbers are not kept here
-    out.extend(words(&[0, u32::from(audit.is_default), 0]));
-    out.extend([0; 46 + 14]);
-    out.extend(ansi(&audit.server));
     Ok(out)
 }
 

@@ -108,10 +108,6 @@ fn a_chain_and_a_signature_lead_to_admin_control_mode_once() {
     assert_eq!((&state["per_kind"]["Get"], &state["per_kind"]["Invoke"]), (&1.into(), &4.into()));
     assert_eq!(caller.set_up(&proof("leaf.key", &nonce, &[7; 20], 2)), 2);
     assert_eq!(caller.add(&file("leaf.der"), true, false), 3);
-    // Who did it can be read.
-    let (status, audit) = pthi(&sim, "01 01 00 00 50 00 00 04 00 00 00 00");
-    assert_eq!((status, hex(&audit[13..45])), (0, sha256_of(&file("root.der"))));
-    assert!(audit.ends_with(b"\x15\0provision.example.com"), "{audit:02x?}");
     let general = post(&mut Network(sim.port()), "admin", PASSWORD, &envelope(GET, GENERAL, ""));
     assert_eq!(general.status, 200);
     // Out of it only with the password, and not through PTHI.

@@ -21,20 +21,6 @@ pub struct Surroundings {
 
     /// Whether the maker allows client control mode only (`AllowedControlModes`).
     pub client_only: bool,
-
-    /// Whether the maker switched AMT off.
-    pub disabled: bool,
-}
-
-/// What PTHI 0x50 tells of the last set-up with a certificate (`reference/amt.md` 2.2).
-#[derive(Clone)]
-pub struct Audit {
-    /// SHA-256 of the root.
-    pub root_sha256: [u8; 32],
-    /// Whether the root was in the list from the start.
-    pub is_default: bool,
-    /// The leaf's common name.
-    pub server: String,
 }
 
 impl Default for Surroundings {
@@ -48,8 +34,6 @@ impl Default for Surroundings {
             in_provisioning: false,
 
             client_only: false,
-
-            disabled: false,
         }
     }
 }
@@ -137,7 +121,6 @@ impl Amt {
         if !fits {
             return refusal::DOMAIN;
         }
-        self.audit = self.chain.audit(&self.roots);
         change(self);
         self.enter(control::ADMIN);
         status::OK

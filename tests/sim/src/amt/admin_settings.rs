@@ -83,7 +83,6 @@ impl Amt {
     pub(super) fn leave(&mut self) {
         self.chain = crate::chain::Chain::default();
         self.nonce = None;
-        self.audit = None;
         self.control_mode = control::NONE;
         self.provisioning_state = provisioning::PRE;
         self.enumerations.clear();
