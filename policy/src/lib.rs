@@ -12,6 +12,7 @@
 //! file, reads no clock and no environment, and knows nothing of devices, so the whole behaviour of a policy
 //! can be tested by tables.
 
+mod advisories;
 mod ambiguity;
 mod assess;
 mod check;
@@ -36,6 +37,7 @@ mod table;
 mod use_amt;
 mod verify;
 
+pub use advisories::advisories;
 pub use assess::{Assessment, assess, refusal_outcomes};
 pub use check::is_name;
 pub use decide::decide;
