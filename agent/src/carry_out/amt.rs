@@ -10,7 +10,9 @@ use oob_wsman::pthi::{
 };
 use zeroize::Zeroizing;
 
+use super::posture;
 use crate::detect::amt::{Failure, PthiAnswer, Versions};
+use crate::detect::amt_posture::Posture;
 use crate::detect::may_have_pthi;
 use crate::machine::{Machine, Mei, MeiError};
 use crate::probe;
@@ -138,12 +140,18 @@ pub async fn ask(machine: &Machine) -> Option<PthiAnswer> {
         ControlMode::Other(other) => other,
     });
     let uuid = survey.put(GetUuid).await;
-    Some(PthiAnswer { code_versions, provisioning, control_mode, uuid })
+    // One that is disabled, or not there, has nothing to tell of how open it is.
+    let posture = match &code_versions {
+        Ok(versions) if !versions.amt.is_empty() => posture::ask(&mut survey).await,
+        Ok(_) => Posture::unasked(&Failure::Other("AMT lists no code versions".into())),
+        Err(failure) => Posture::unasked(failure),
+    };
+    Some(PthiAnswer { code_versions, provisioning, control_mode, uuid, posture })
 }
 
 /// The questions of detection: one that gets no proper reply is put once more over a new connection, and after that
 /// the device is left alone.
-struct Survey<'m> {
+pub(super) struct Survey<'m> {
     machine: &'m Machine,
     pthi: Option<Pthi<'m>>,
     reconnected: bool,
@@ -151,7 +159,17 @@ struct Survey<'m> {
 }
 
 impl Survey<'_> {
+    /// Waits for firmware that is not ready.
     async fn put<C: Command>(&mut self, command: C) -> Result<C::Reply, Failure> {
+        self.put_patiently(command, true).await
+    }
+
+    /// Takes "not ready" for an answer.
+    pub(super) async fn put_once<C: Command>(&mut self, command: C) -> Result<C::Reply, Failure> {
+        self.put_patiently(command, false).await
+    }
+
+    async fn put_patiently<C: Command>(&mut self, command: C, waits: bool) -> Result<C::Reply, Failure> {
         loop {
             let Some(pthi) = &mut self.pthi else {
                 return Err(self
@@ -159,9 +177,14 @@ impl Survey<'_> {
                     .clone()
                     .unwrap_or_else(|| Failure::Other("the connection was lost".into())));
             };
-            let trouble = match pthi.ask(&command).await {
+            let answered = if waits { pthi.ask(&command).await } else { pthi.ask_once(&command).await };
+            let trouble = match answered {
                 Ok(reply) => return Ok(reply),
                 Err(trouble) if trouble.is_answer() => return Err(failure(trouble)),
+                // Of a whole reply only the payload is odd: the next question is not hurt by it.
+                Err(trouble @ Trouble::Pthi(PthiError::Malformed { .. })) if !waits => {
+                    return Err(failure(trouble));
+                }
                 Err(trouble) => trouble,
             };
             self.pthi = None; // closed before the next is opened: most clients take one connection

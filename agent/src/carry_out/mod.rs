@@ -16,6 +16,7 @@ mod credential;
 mod failure;
 mod lme;
 mod ours;
+mod posture;
 mod proof;
 mod settings;
 mod setup;

@@ -4,6 +4,7 @@
 use oob_policy::{Fact, UNKNOWN};
 
 use super::Survey;
+use super::amt_posture::{self, Posture};
 use super::me::{VproTable, is_csme, is_sps, live_words, recorded_status, state_of};
 use crate::machine::smbios::Structure;
 use crate::machine::{CpuVendor, Heci, MeiError, MeiSysfs, PTHI};
@@ -31,6 +32,8 @@ pub struct PthiAnswer {
     pub control_mode: Result<u32, Failure>,
     /// RFC 4122 text.
     pub uuid: Result<String, Failure>,
+    /// How open it is; decides nothing here.
+    pub posture: Posture,
 }
 
 /// The code versions that AMT reports.
@@ -65,13 +68,14 @@ impl PthiAnswer {
             code_versions: Err(failure.clone()),
             provisioning: Err(failure.clone()),
             control_mode: Err(failure.clone()),
-            uuid: Err(failure),
+            uuid: Err(failure.clone()),
+            posture: Posture::unasked(&failure),
         }
     }
 }
 
 impl Failure {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         match self {
             Self::NoClient(text) | Self::Other(text) => text.clone(),
             Self::Status(status) => format!("AMT answered with status {status:#x}"),
@@ -95,6 +99,7 @@ pub fn amt_verdict(sysfs: &MeiSysfs, cpu: &CpuVendor, pthi: Option<&PthiAnswer>)
             );
         }
     }
+    facts.extend(amt_posture::facts(pthi.map(|answer| &answer.posture)));
     facts
 }
 

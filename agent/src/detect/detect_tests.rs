@@ -73,7 +73,7 @@ fn reason<'a>(detection: &'a Detection, name: &str) -> &'a str {
 }
 
 /// DESIGN section 6: every stable name is always printed, whatever the machine lacks.
-const NAMES: [&str; 57] = [
+const NAMES: [&str; 64] = [
     "identity.source",
     "host.vendor",
     "host.product",
@@ -116,6 +116,13 @@ const NAMES: [&str; 57] = [
     "intel.amt.provisioning",
     "intel.amt.control_mode",
     "intel.amt.uuid",
+    "intel.amt.hashes",
+    "intel.amt.pki_suffix",
+    "intel.amt.ehbc",
+    "intel.amt.zero_touch",
+    "intel.amt.remote_access",
+    "intel.amt.link",
+    "intel.amt.setup_audit",
     "intel.amt.hint.smbios130",
     "intel.amt.hint.smbios131",
     "amd.pro",
@@ -168,6 +175,7 @@ async fn an_engine_that_runs_is_told_with_version_and_sku() {
         provisioning: Ok(0),
         control_mode: Ok(0),
         uuid: Ok("81d8c3b4-9251-11cb-aa19-e6932635bc8b".into()),
+        posture: amt_posture::Posture::unasked(&Failure::Other("not asked".into())),
     };
     let detection = detect_with(&Machine::open(root.dir.path()).unwrap(), Some(answer)).await;
     assert_eq!(detection.text("intel.amt.verdict"), "capable");

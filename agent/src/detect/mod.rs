@@ -5,6 +5,7 @@
 
 mod amd;
 pub mod amt;
+pub mod amt_posture;
 mod bmc;
 mod dash;
 mod hfsts;

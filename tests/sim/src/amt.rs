@@ -111,8 +111,10 @@ pub struct Amt {
     pub provisioning_state: u32,
     /// The digest realm, `Digest:` and 32 upper-case hex characters; a new one after every unprovisioning.
     pub realm: String,
-    /// Set by PTHI 0x88: only MEBx could bring AMT back, and there is none here.
+    /// AMT is switched off: by PTHI 0x88 until MEBx brings it back, and there is none here; or by MHC, until MHC does.
     pub disabled: bool,
+    /// Who set the device up last; it outlives every unprovisioning.
+    pub set_up_by: Option<SetUpBy>,
     /// Nonces and lockouts.
     pub logins: Logins,
     /// Enumerations that were opened and not pulled, as (context, class).
@@ -134,6 +136,16 @@ pub struct Amt {
     time_scale: f64,
     settling_until: Option<Instant>,
     messages: u64,
+    cleared: bool,
+}
+
+/// Who set a device up, as the setup audit record tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetUpBy {
+    /// A program on the machine itself.
+    Host,
+    /// A server of this name.
+    Server(String),
 }
 
 /// What `state.json` tells of the state. Never a secret: of the HA1 only a hash.
@@ -169,6 +181,10 @@ impl Amt {
             },
             realm: new_realm()?,
             disabled: false,
+            set_up_by: match surroundings.set_up_by.as_str() {
+                "" => None,
+                server => Some(SetUpBy::Server(server.to_owned())),
+            },
             logins: Logins::new(time_scale),
             enumerations: Vec::new(),
             features: Features::new(facts),
@@ -185,6 +201,7 @@ impl Amt {
             time_scale,
             settling_until: None,
             messages: 0x2e0,
+            cleared: false,
         })
     }
 
@@ -246,12 +263,31 @@ impl Amt {
         if self.provisioning_state == provisioning::IN { self.reset() } else { status::WRONG_STATE }
     }
 
-    /// PTHI 0x88: disables AMT until MEBx enables it again; refused once provisioning has begun.
+    /// PTHI 0x88: disables AMT until MEBx enables it again; refused once provisioning has begun, and unknown before 12.
     pub fn disable_and_clear(&mut self) -> u32 {
+        if self.facts.firmware.major < 12 {
+            return status::COMMAND;
+        }
         if self.provisioning_state != provisioning::PRE {
             return status::WRONG_STATE;
         }
         self.disabled = true;
+        self.cleared = true;
+        status::OK
+    }
+
+    /// Whether the host may switch AMT on and off: not once it is provisioned, and not once 0x88 disabled it.
+    #[must_use]
+    pub fn is_switchable(&self) -> bool {
+        self.provisioning_state == provisioning::PRE && !self.cleared
+    }
+
+    /// MHC `SetAmtOperationalState`.
+    pub fn switch(&mut self, on: bool) -> u32 {
+        if !self.is_switchable() {
+            return status::WRONG_STATE;
+        }
+        self.disabled = !on;
         status::OK
     }
 
@@ -371,5 +407,22 @@ mod tests {
         assert_eq!(amt.stop_configuration(), 0);
         assert_eq!(amt.disable_and_clear(), 0);
         assert_eq!(amt.set_up("2", HA1), 2);
+        assert_eq!(amt.switch(true), 3);
+        assert!(amt.disabled);
+    }
+
+    #[test]
+    fn amt_before_12_knows_no_such_command() {
+        let mut amt = Amt::new(&Profile::VproDesktopAmt11.facts(1), &Settings::default()).unwrap();
+        assert_eq!((amt.disable_and_clear(), amt.disabled), (status::COMMAND, false));
+    }
+
+    #[test]
+    fn the_host_switches_amt_before_provisioning_only() {
+        let mut amt = amt();
+        assert_eq!((amt.switch(false), amt.disabled), (0, true));
+        assert_eq!((amt.switch(true), amt.disabled), (0, false));
+        assert_eq!(amt.set_up("2", HA1), 0);
+        assert_eq!((amt.switch(false), amt.disabled), (3, false));
     }
 }

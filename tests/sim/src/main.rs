@@ -100,6 +100,16 @@ struct Machine {
     /// The maker allows client control mode only.
     #[arg(long)]
     client_mode_only: bool,
+
+    /// Embedded host-based configuration is enabled: admin control mode without a certificate.
+    #[arg(long)]
+    ehbc: bool,
+    /// AMT has a tunnel to this management presence server.
+    #[arg(long, default_value = "")]
+    mps_host: String,
+    /// The setup audit record names this server: it set the machine up once.
+    #[arg(long, value_name = "SERVER", default_value = "")]
+    set_up_by: String,
     /// End when standard input does, so that a test's machine ends with the test.
     #[arg(long)]
     until_stdin_closes: bool,
@@ -117,11 +127,20 @@ fn run(machine: Machine) -> Result<()> {
     let hashes = machine.trusted_hashes.iter().map(|hash| Root::of_hex(hash));
     let misfiled = machine.misfiled_roots.iter().map(|path| Root::misfiled(path));
     let added_roots = files.chain(hashes).chain(misfiled).collect::<Result<_>>()?;
-    let Machine { pki_suffix, dhcp_suffix, .. } = machine;
     let link_up = !machine.link_down;
-    let (in_provisioning, client_only) = (machine.in_provisioning, machine.client_mode_only);
-    let surroundings =
-        Surroundings { added_roots, pki_suffix, dhcp_suffix, link_up, in_provisioning, client_only };
+    let client_only = machine.client_mode_only;
+    let Machine { pki_suffix, dhcp_suffix, mps_host, set_up_by, ehbc, in_provisioning, .. } = machine;
+    let surroundings = Surroundings {
+        added_roots,
+        pki_suffix,
+        dhcp_suffix,
+        link_up,
+        in_provisioning,
+        client_only,
+        ehbc,
+        mps_host,
+        set_up_by,
+    };
     let settings = Settings { faults, time_scale, seed, trace, apf_window, lme_drops_on_close, surroundings };
     let running = serve::start(Profile::named(&profile)?, &dir, settings)?;
     let mut out = io::stdout();

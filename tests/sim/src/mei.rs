@@ -303,7 +303,7 @@ fn reply(inner: &mut Inner, facts: &Facts, client: Client, message: &[u8], refus
             (Some(request), None) => pthi::answer(&request, &mut inner.amt, facts),
             (None, _) => Vec::new(),
         },
-        Client::Mhc => mhc::mhc_answer(message, facts, refusal),
+        Client::Mhc => mhc::mhc_answer(message, &mut inner.amt, facts, refusal),
         Client::Mkhi | Client::Lme => mhc::mkhi_answer(message, facts, refusal).unwrap_or_default(),
     }
 }

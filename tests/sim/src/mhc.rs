@@ -1,6 +1,7 @@
 //! The two small clients: manageability commands on the watchdog's GUID (MHC), and MKHI (`reference/amt.md` 1.4,
 //! 2.2, 2.3).
 
+use crate::amt::Amt;
 use crate::profile::{Facts, Firmware};
 
 /// `max_msg_length` of the watchdog client.
@@ -34,14 +35,22 @@ pub fn mhc_mutates(command: u8) -> bool {
 
 /// The answer. `status` stands in for the outcome where a fault says so.
 #[must_use]
-pub fn mhc_answer(message: &[u8], facts: &Facts, status: Option<u32>) -> Vec<u8> {
+pub fn mhc_answer(message: &[u8], amt: &mut Amt, facts: &Facts, status: Option<u32>) -> Vec<u8> {
     match (mhc_command(message), status) {
         // From 16.1 on: bit 7 the new interface, 1 enabled, 0 may be changed; TLS is not enforced for the host.
-        (Some(0x51), None) if facts.is_tls_only() => 0x83u32.to_le_bytes().to_vec(),
+        (Some(0x51), None) if facts.is_tls_only() => {
+            let flags = 0x80 | u32::from(!amt.disabled) << 1 | u32::from(amt.is_switchable());
+            flags.to_le_bytes().to_vec()
+        }
         // Before: the old boolean, and bit 7 is clear.
         (Some(0x51), None) => 1u32.to_le_bytes().to_vec(),
         // Enabling and disabling came with 16.1: the four bytes echoed, then the status.
-        (_, status) => {
+        (command, status) => {
+            let wish = message.get(4).copied();
+            let status = status.or(match (command, wish) {
+                (Some(0x53), Some(on @ 0..=1)) if facts.is_tls_only() => Some(amt.switch(on == 1)),
+                _ => None,
+            });
             let mut out = message.to_vec();
             out.resize(4, 0); // echoed is the header only
             out.extend(status.unwrap_or(u32::from(NOT_SUPPORTED)).to_le_bytes());
@@ -94,13 +103,24 @@ mod tests {
 
     #[test]
     fn the_old_answer_has_no_new_bits() {
-        let (old, new) = (Profile::VproDesktopAmt16.facts(1), Profile::VproDesktopAmt16_1.facts(1));
-        assert_eq!(mhc_answer(&[0x05, 0x02, 0x51, 0x10], &old, None), [1, 0, 0, 0]);
-        assert_eq!(mhc_answer(&[0x05, 0x02, 0x51, 0x10], &new, None), [0x83, 0, 0, 0]);
+        let machine = |profile: Profile| {
+            let facts = profile.facts(1);
+            (Amt::new(&facts, &crate::device::Settings::default()).unwrap(), facts)
+        };
+        let (mut amt, old) = machine(Profile::VproDesktopAmt16);
+        assert_eq!(mhc_answer(&[0x05, 0x02, 0x51, 0x10], &mut amt, &old, None), [1, 0, 0, 0]);
         assert_eq!(
-            mhc_answer(&[0x05, 0x03, 0x53, 0x10, 0], &old, None),
+            mhc_answer(&[0x05, 0x03, 0x53, 0x10, 0], &mut amt, &old, None),
             [0x05, 3, 0x53, 0x10, 0x89, 0, 0, 0]
         );
+        assert!(!amt.disabled);
+        let (mut amt, new) = machine(Profile::VproDesktopAmt16_1);
+        let asked = |amt: &mut Amt| mhc_answer(&[0x05, 0x02, 0x51, 0x10], amt, &new, None)[0];
+        assert_eq!(asked(&mut amt), 0x83);
+        let off = [0x05, 0x03, 0x53, 0x10, 0];
+        assert_eq!(mhc_answer(&off, &mut amt, &new, None), [0x05, 3, 0x53, 0x10, 0, 0, 0, 0]);
+        assert_eq!((asked(&mut amt), amt.disabled), (0x81, true));
+        assert_eq!(mhc_answer(&off, &mut amt, &new, Some(3))[4], 3);
         assert_eq!(mhc_command(&[0x05, 0x03, 0x51, 0x10]), None);
     }
 }

@@ -1,6 +1,6 @@
 //! PTHI, the host's way to AMT through MEI (`reference/amt.md` 2): little-endian, a 12-byte header both ways.
 
-use crate::amt::{Amt, status};
+use crate::amt::{Amt, SetUpBy, status};
 use crate::chain::Algorithm;
 use crate::profile::{Facts, Firmware};
 
@@ -96,20 +96,25 @@ fn carry_out(request: &Request<'_>, amt: &mut Amt, facts: &Facts) -> Result<Vec<
         0x0400_002d => hash_entry(argument, amt),
         0x0400_0030 => Ok(words(&[1])), // remote configuration is enabled
         0x0400_0036 => Ok(ansi(amt.pki_suffix())),
-        0x0400_0046 => Ok([words(&[0, 0, 0]), ansi("")].concat()), // direct, no tunnel, no server
+        // Direct and no tunnel; or outside, and a tunnel that is up and was begun by the timer.
+        0x0400_0046 => match amt.mps_host() {
+            "" => Ok([words(&[0, 0, 0]), ansi("")].concat()),
+            host => Ok([words(&[2, 2, 3]), ansi(host)].concat()),
+        },
         0x0400_0048 => lan(argument, amt, facts),
+        0x0400_0050 => setup_audit(amt),
         0x0400_005c => Ok(facts.wire_uuid().to_vec()),
         0x0400_005e => done(amt.stop_configuration()),
         0x0400_0067 => local_account(request.body, amt),
         0x0400_006b => Ok(words(&[amt.control_mode])),
-        0x0400_0084 => Ok(words(&[0])), // no EHBC: ACM needs a certificate
+        0x0400_0084 => Ok(words(&[u32::from(amt.ehbc())])),
         0x0400_0088 => done(amt.disable_and_clear()),
         // Of the statuses that the reference lists, INVALID_COMMAND says it; no recording of this case is known.
         _ => Err(status::COMMAND),
     }
 }
 
-const KNOWN: [u32; 16] = [
+const KNOWN: [u32; 17] = [
     0x0400_0008,
     0x0400_0010,
     0x0400_0011,
@@ -120,6 +125,7 @@ const KNOWN: [u32; 16] = [
     0x0400_0036,
     0x0400_0046,
     0x0400_0048,
+    0x0400_0050,
     0x0400_005c,
     0x0400_005e,
     0x0400_0067,
@@ -178,6 +184,23 @@ fn hash_entry(handle: u32, amt: &Amt) -> Result<Vec<u8>, u32> {
     };
     let flags = words(&[u32::from(root.is_default), u32::from(root.is_active)]);
     Ok([flags, fixed(&root.hash, 64), vec![algorithm], ansi(&root.name)].concat())
+}
+
+/// Who set the device up last. Of one that nobody ever set up it is the wrong state (the references name no status).
+fn setup_audit(amt: &Amt) -> Result<Vec<u8>, u32> {
+    let (by_host, server) = match &amt.set_up_by {
+        None => return Err(status::WRONG_STATE),
+        Some(SetUpBy::Host) => (1, ""),
+        Some(SetUpBy::Server(name)) => (0, name.as_str()),
+    };
+    let mut out = vec![0]; // with certificates
+    out.extend(words(&[0, by_host, 2]));
+    out.extend(vec![0; 64 + 48]); // no root, no intermediates
+    out.extend(words(&[0, 0, 1]));
+    out.extend(fixed(b"", 46));
+    out.extend([2026_u16, 1, 2, 3, 4, 5, 6].iter().flat_map(|number| number.to_le_bytes()));
+    out.extend(ansi(server));
+    Ok(out)
 }
 
 /// With an address once AMT has its own; the mode is active then, passive before. Where there is no such interface

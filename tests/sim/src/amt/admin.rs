@@ -21,6 +21,13 @@ pub struct Surroundings {
 
     /// Whether the maker allows client control mode only (`AllowedControlModes`).
     pub client_only: bool,
+
+    /// Embedded host-based configuration: the host may enter admin control mode without a certificate.
+    pub ehbc: bool,
+    /// The management presence server that AMT has a tunnel to; empty: none.
+    pub mps_host: String,
+    /// The server that set this machine up once, as the setup audit record names it; empty: nobody ever did.
+    pub set_up_by: String,
 }
 
 impl Default for Surroundings {
@@ -34,6 +41,10 @@ impl Default for Surroundings {
             in_provisioning: false,
 
             client_only: false,
+
+            ehbc: false,
+            mps_host: String::new(),
+            set_up_by: String::new(),
         }
     }
 }
@@ -148,6 +159,18 @@ impl Amt {
     #[must_use]
     pub fn dhcp_suffix(&self) -> &str {
         if self.link_up() { &self.surroundings.dhcp_suffix } else { "" }
+    }
+
+    /// Whether the host may enter admin control mode without a certificate.
+    #[must_use]
+    pub fn ehbc(&self) -> bool {
+        self.surroundings.ehbc
+    }
+
+    /// The management presence server that AMT has a tunnel to; empty: none.
+    #[must_use]
+    pub fn mps_host(&self) -> &str {
+        &self.surroundings.mps_host
     }
 
     /// Whether the wired link is up.

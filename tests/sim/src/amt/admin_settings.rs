@@ -93,6 +93,7 @@ impl Amt {
     pub(super) fn enter(&mut self, mode: u32) {
         self.control_mode = mode;
         self.provisioning_state = provisioning::POST;
+        self.set_up_by = Some(super::SetUpBy::Host);
         self.chain = crate::chain::Chain::default();
         if self.facts.is_tls_only() && self.store.context().is_none() {
             self.store.begin_with_own(self.facts.seed);
