@@ -2,6 +2,7 @@
 
 mod channels;
 mod findings;
+mod posture;
 
 pub(crate) use channels::ability;
 

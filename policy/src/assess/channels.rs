@@ -36,7 +36,7 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         let proven = Some(done).filter(proof).is_some();
         let credential = if proven { "credential proven locally" } else { "credential not proven" };
         let mode = text_of(done.evidence.get("control_mode")).unwrap_or("ccm");
-        let reason = format!("{credential}; {UNTRIED}; {}", limits(mode));
+        let reason = format!("{credential}; {UNTRIED}; {}{}", limits(mode), caveats(input));
         let mut record = blank(Channel::Amt, ChannelState::Provisioned, reason);
         record.confidence = Proof::Detected;
         if proven {
@@ -54,9 +54,10 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         && let Some(proof) = &input.history.amt
     {
         let reason = format!(
-            "answers with the realm of the last proof, the credential was not used; {}; {}",
+            "answers with the realm of the last proof, the credential was not used; {}; {}{}",
             reached(input),
-            limits(&proof.control_mode)
+            limits(&proof.control_mode),
+            caveats(input)
         );
         let mut record = blank(Channel::Amt, ChannelState::Provisioned, reason);
         record.confidence = Proof::Detected;
@@ -90,8 +91,8 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
                 return record;
             }
             if provisioning == "pre" {
-                let mut record =
-                    blank(Channel::Amt, ChannelState::Present, format!("{why}; not provisioned"));
+                let reason = format!("{why}; not provisioned{}", caveats(input));
+                let mut record = blank(Channel::Amt, ChannelState::Present, reason);
                 record.confidence = Proof::Detected;
                 return record;
             }
@@ -133,6 +134,39 @@ fn limits(mode: &str) -> &'static str {
     if mode == "acm" { ACM_LIMITS } else { CCM_LIMITS }
 }
 
+/// What the way to AMT of this machine hangs on (reference/amt-peers.md, what remains): Wi-Fi does not reach it in S5 on
+/// most models, and of a docking station's network ports it can use few.
+fn caveats(input: &Assessment<'_>) -> String {
+    let mobile = ["laptop", "tablet"].contains(&input.detection.text("host.form_factor"));
+    let mut caveats = String::new();
+    if is_wireless_only(input) {
+        caveats.push_str(
+            "; Wi-Fi only: AMT needs a Wi-Fi profile of its own, and on most models it is not reached while the machine is \
+             off (S5), so it may not be switched on from afar",
+        );
+    } else if mobile {
+        caveats.push_str(
+            "; over Wi-Fi most models are not reached while they are off (S5): that takes the cable",
+        );
+    }
+    if mobile {
+        caveats.push_str(
+            "; a docking station's network port serves AMT only where the maker says so (Thunderbolt docks of some models, \
+             USB adapters never)",
+        );
+    }
+    caveats
+}
+
+/// AMT has a wireless port and no wired one.
+fn is_wireless_only(input: &Assessment<'_>) -> bool {
+    let Some(Value::Map(links)) = input.detection.fact("intel.amt.link").map(|fact| &fact.value) else {
+        return false;
+    };
+    let link = |name| text_of(links.get(name)).unwrap_or(UNKNOWN);
+    link("wired") == "absent" && !["absent", UNKNOWN].contains(&link("wireless"))
+}
+
 /// The mode of an activation, for a sentence.
 pub(super) fn control_mode(done: Option<&crate::Outcome>) -> &'static str {
     match done.and_then(|done| text_of(done.evidence.get("control_mode"))) {
@@ -145,6 +179,9 @@ pub(super) fn control_mode(done: Option<&crate::Outcome>) -> &'static str {
 fn ours(mut record: ChannelRecord, input: &Assessment<'_>, mode: &str, settings: &[String]) -> ChannelRecord {
     record.can = ability(mode, settings);
     record.needs = words(&["mains", "standby_power", "wired_link"]);
+    if is_wireless_only(input) {
+        record.needs = words(&["mains", "standby_power"]);
+    }
     record.control_mode = Some(mode.to_owned());
     let detection = input.detection;
     let text = detection.known("intel.amt.version").or_else(|| detection.known("intel.me.version"));

@@ -73,6 +73,11 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
             ),
         );
     }
+    if capable {
+        found.extend(super::posture::findings(input, provisioned || set_up, ours));
+    }
+    let mut add =
+        |id: &str, severity, text: String| found.push(Finding { id: id.to_owned(), severity, text });
     if input.context.root != RootKind::Live || input.plan.action != Action::Ignore {
         match input.context.trust {
             PolicyTrust::Unsigned => {
@@ -179,6 +184,7 @@ pub(super) fn not_assessed(input: &Assessment<'_>) -> Vec<String> {
     ];
     if input.detection.text("intel.amt.verdict") != "absent" {
         list.push("the MEBx password: it cannot be read, so it may be the factory's".to_owned());
+        list.extend(super::posture::unread(input));
     }
     if !["absent", "false-sign"].contains(&input.detection.text("bmc.verdict")) {
         list.push("users and passwords of a BMC, if there is one".to_owned());
