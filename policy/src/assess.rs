@@ -121,6 +121,12 @@ impl<'a> Assessment<'a> {
         self.outcomes.iter().find(|outcome| outcome.exit == Exit::Indeterminate)
     }
 
+    /// What shows that AMT is switched off by its firmware, by this run or before it.
+    fn locked_down(&self) -> Option<&'a Outcome> {
+        self.outcome(step::LOCKDOWN, Status::Done)
+            .or_else(|| self.outcome(step::LOCKED_DOWN, Status::AlreadySo))
+    }
+
     /// True if an image is staged, by this run or an earlier one.
     fn staged(&self) -> bool {
         [step::STAGE_CLEAN, step::STAGE_SOFT_DISABLE].into_iter().any(|step| {

@@ -26,6 +26,9 @@ pub struct History {
     pub open: Option<OpenChange>,
     /// The last firmware image we staged.
     pub staged: Option<Staged>,
+    /// The event of the last run that switched AMT off by its firmware.
+    #[serde(default)]
+    pub locked_down: Option<String>,
     /// Highest policy serial applied to this device, with that policy's sha256 (hex).
     pub policy: Option<(u64, String)>,
     /// Events that could not be read or whose hash or signature does not hold, by file name.

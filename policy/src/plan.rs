@@ -136,6 +136,21 @@ pub enum StepKind {
         #[serde(skip_serializing_if = "Vec::is_empty", default)]
         skipped: Vec<String>,
     },
+    /// Switch AMT off by its own firmware, before anybody provisions it: PTHI 0x88, which only MEBx takes back. `mhc`: where
+    /// the firmware refuses that, it is asked over MHC, which root can take back (16.1 and later).
+    AmtLockdown {
+        mhc: bool,
+        /// As in [`StepKind::Stage`].
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        skipped: Vec<String>,
+    },
+    /// AMT is off already. Detected; `event` is the record of the run that switched it off, if it was one of ours.
+    AmtLockedDown {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        event: Option<String>,
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        skipped: Vec<String>,
+    },
     /// Nothing to stage: the management engine reports itself soft-disabled. Detected, not proven effective.
     MeSoftDisabled,
     /// Record why nothing of the policy's methods could be applied.
@@ -164,6 +179,8 @@ pub mod step {
     pub const READ_FLASH: &str = "neutralize.read-flash";
     pub const STAGE_CLEAN: &str = "neutralize.stage-clean";
     pub const STAGE_SOFT_DISABLE: &str = "neutralize.stage-soft-disable";
+    pub const LOCKDOWN: &str = "neutralize.lockdown";
+    pub const LOCKED_DOWN: &str = "neutralize.locked-down";
     pub const ME_SOFT_DISABLED: &str = "neutralize.me-soft-disabled";
     pub const REPORT_ONLY: &str = "neutralize.report-only";
 }

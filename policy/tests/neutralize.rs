@@ -15,6 +15,11 @@ const STRAP: &str = "neutralize.stage-soft-disable";
 const READ: &str = "neutralize.read-flash";
 const REPORT: &str = "neutralize.report-only";
 
+/// A machine without AMT, so that `lockdown` is skipped; what it does where there is one is in `lockdown.rs`.
+fn neutralizing(methods: &str) -> Case {
+    Case::neutralizing(methods).fact("intel.amt.verdict", "absent")
+}
+
 /// One step with this id, whose reason holds these words.
 fn expect(case: &Case, id: &str, said: &[&str]) {
     let plan = case.plan();
@@ -36,7 +41,7 @@ fn the_first_method_that_applies_is_taken() {
         SoftDisable::Possible,
     };
     let cannot = || CleanVerdict::Refused("FTPR is\u{1b} damaged".to_owned());
-    let me11 = |clean, strap| Case::neutralizing(ALL).me11(clean, strap);
+    let me11 = |clean, strap| neutralizing(ALL).me11(clean, strap);
     expect(&me11(CanClean, Possible), CLEAN, &["can lose its ME code", "can be set", "kept: MFS"]);
     expect(&me11(CanClean, AlreadySet), CLEAN, &["can lose its ME code", "is set already"]);
     expect(&me11(AlreadyClean, Possible), CLEAN, &["no removable code", "can be set"]);
@@ -51,18 +56,10 @@ fn the_first_method_that_applies_is_taken() {
         REPORT,
         &["clean+soft-disable: code could be removed, but", "soft-disable: odd strap", "lockdown: "],
     );
-    expect(
-        &Case::neutralizing("[\"soft-disable\"]").me11(CanClean, AlreadySet),
-        STRAP,
-        &["strap set already"],
-    );
-    expect(&Case::neutralizing("[\"report-only\", \"soft-disable\"]").image(Possible), REPORT, &[]);
-    expect(&Case::neutralizing("[\"lockdown\"]"), "refuse.no-method-applies", &["lockdown: "]);
-    expect(
-        &stopped(Case::neutralizing(ALL)),
-        "neutralize.me-soft-disabled",
-        &["reports itself soft-disabled"],
-    );
+    expect(&neutralizing("[\"soft-disable\"]").me11(CanClean, AlreadySet), STRAP, &["strap set already"]);
+    expect(&neutralizing("[\"report-only\", \"soft-disable\"]").image(Possible), REPORT, &[]);
+    expect(&neutralizing("[\"lockdown\"]"), "refuse.no-method-applies", &["lockdown: "]);
+    expect(&stopped(neutralizing(ALL)), "neutralize.me-soft-disabled", &["reports itself soft-disabled"]);
 }
 
 /// The registers of an engine that its strap stopped.
@@ -86,7 +83,7 @@ fn an_engine_that_only_looks_stopped_is_not_taken_for_it() {
         case.detection.facts.push(Fact::observed("intel.me.state_by_source", map, "test"));
         case
     };
-    let case = || stopped(Case::neutralizing(ALL));
+    let case = || stopped(neutralizing(ALL));
     expect(&sources(case(), "soft-disabled"), "neutralize.me-soft-disabled", &[]);
     let contradicted = sources(case(), "normal");
     expect(&contradicted, REPORT, &[]);
@@ -109,7 +106,7 @@ fn an_engine_that_only_looks_stopped_is_not_taken_for_it() {
 #[test]
 fn code_is_not_removed_from_ifwi_whatever_the_image_is_said_to_be() {
     for version in ["12.0.0.1", "16.0.15.1810", "18.0.0.1"] {
-        let mut case = Case::neutralizing(ALL).me11(CleanVerdict::Possible, SoftDisable::Possible);
+        let mut case = neutralizing(ALL).me11(CleanVerdict::Possible, SoftDisable::Possible);
         case = case.fact("intel.me.version", version).firmware(|it| it.me_version = Some(version.to_owned()));
         expect(&case, STRAP, &["skipped before: clean+soft-disable: code removal corrupts IFWI"]);
         let StepKind::Stage { method, keep, skipped } = &case.plan().steps[0].what else { panic!() };
@@ -119,7 +116,7 @@ fn code_is_not_removed_from_ifwi_whatever_the_image_is_said_to_be() {
 
 #[test]
 fn an_image_is_tied_to_the_machine_or_skipped() {
-    let given = || Case::neutralizing(ALL).image(SoftDisable::Possible);
+    let given = || neutralizing(ALL).image(SoftDisable::Possible);
     expect(
         &given().fact("intel.me.version", "11.8.50.1"),
         REPORT,
@@ -130,8 +127,7 @@ fn an_image_is_tied_to_the_machine_or_skipped() {
     expect(&given().fact("intel.me.version", "unknown"), REPORT, &["nothing ties the image to it"]);
     let empty = || given().firmware(|it| it.me_version = None);
     expect(&empty(), REPORT, &["the image holds ME of an unknown version"]);
-    let blank =
-        Case::neutralizing(ALL).image(refused("ME region: all FF")).firmware(|it| it.me_version = None);
+    let blank = neutralizing(ALL).image(refused("ME region: all FF")).firmware(|it| it.me_version = None);
     expect(&blank, REPORT, &["clean+soft-disable: nothing was looked at", "soft-disable: ME region: all FF"]);
     // Its own chip is tied by having been read; an update that waits for a restart shows in the version.
     let chip = || given().firmware(|it| it.source = ImageSource::Chip);
@@ -168,7 +164,7 @@ fn an_image_is_tied_to_the_machine_or_skipped() {
 fn boot_guard_forbids_code_removal_where_it_is_seen_or_may_be() {
     let with = |settings: &str, words: &[&str]| {
         let methods = format!("{ALL}{settings}");
-        let mut case = Case::neutralizing(&methods).me11(CleanVerdict::Possible, SoftDisable::Possible);
+        let mut case = neutralizing(&methods).me11(CleanVerdict::Possible, SoftDisable::Possible);
         case = case.firmware(|it| it.boot_guard = Some("a key\u{1b} manifest".to_owned()));
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         case.detection.facts.push(Fact::observed("intel.me.hfsts", words, "test"));
@@ -222,13 +218,13 @@ fn boot_guard_forbids_code_removal_where_it_is_seen_or_may_be() {
 
 #[test]
 fn warnings_about_the_image_reach_the_plan() {
-    let case = Case::neutralizing(ALL).image(SoftDisable::Possible);
+    let case = neutralizing(ALL).image(SoftDisable::Possible);
     let case = case.firmware(|it| {
         it.warnings = vec!["S0ix\u{1b} breaks".to_owned()];
         it.clean_warnings = vec!["no boot".to_owned()];
     });
     assert_eq!(case.plan().warnings, ["S0ix\\u{1b} breaks"], "nothing is removed");
-    let cleaned = Case::neutralizing(ALL).me11(CleanVerdict::Possible, SoftDisable::Possible);
+    let cleaned = neutralizing(ALL).me11(CleanVerdict::Possible, SoftDisable::Possible);
     let cleaned = cleaned.firmware(|it| it.clean_warnings = vec!["no boot".to_owned()]);
     assert_eq!(cleaned.plan().warnings, ["no boot"]);
     let skipped = case.fact("intel.me.version", "11.0.0.1");
@@ -240,8 +236,7 @@ fn what_policy_says_to_keep_is_kept() {
     for (keep, kept) in
         [("", &["MFS"][..]), (", keep = []", &[]), (", keep = [\"EFFS\", \"MFS\"]", &["EFFS", "MFS"])]
     {
-        let case =
-            Case::neutralizing(&format!("{ALL}{keep}")).me11(CleanVerdict::Possible, SoftDisable::Possible);
+        let case = neutralizing(&format!("{ALL}{keep}")).me11(CleanVerdict::Possible, SoftDisable::Possible);
         let StepKind::Stage { keep, .. } = &case.plan().steps[0].what else { panic!() };
         assert_eq!(keep, kept);
         let warned = case.plan().warnings.iter().any(|it| it.contains("`neutralize.keep` leaves out MFS"));
@@ -251,32 +246,28 @@ fn what_policy_says_to_keep_is_kept() {
 
 #[test]
 fn the_chip_is_read_only_where_policy_permits_and_a_method_wants_it() {
-    expect(&Case::neutralizing(ALL), REPORT, &["soft-disable: no --firmware-image given"]);
+    expect(&neutralizing(ALL), REPORT, &["soft-disable: no --firmware-image given"]);
+    expect(&neutralizing("[\"soft-disable\"]"), "refuse.no-method-applies", &["no --firmware-image given"]);
+    expect(&neutralizing(READING), READ, &["the flash chip is read first", "`clean+soft-disable`"]);
+    assert!(neutralizing(READING).plan().wants_flash());
     expect(
-        &Case::neutralizing("[\"soft-disable\"]"),
-        "refuse.no-method-applies",
-        &["no --firmware-image given"],
-    );
-    expect(&Case::neutralizing(READING), READ, &["the flash chip is read first", "`clean+soft-disable`"]);
-    assert!(Case::neutralizing(READING).plan().wants_flash());
-    expect(
-        &Case::neutralizing("[\"lockdown\", \"soft-disable\"], read_flash = true"),
+        &neutralizing("[\"lockdown\", \"soft-disable\"], read_flash = true"),
         READ,
         &["skipped before: lockdown: "],
     );
     for quiet in [
-        Case::neutralizing("[\"report-only\", \"soft-disable\"], read_flash = true"),
-        Case::neutralizing("[\"lockdown\", \"report-only\"], read_flash = true"),
-        Case::neutralizing(READING).fact("host.cpu.vendor", "amd"),
-        stopped(Case::neutralizing(READING)),
-        Case::neutralizing(READING).image(SoftDisable::Possible),
-        Case::neutralizing(READING).context(|it| it.weak_id = true),
-        Case::neutralizing(READING).context(|it| it.root = oob_policy::RootKind::Live),
+        neutralizing("[\"report-only\", \"soft-disable\"], read_flash = true"),
+        neutralizing("[\"lockdown\", \"report-only\"], read_flash = true"),
+        neutralizing(READING).fact("host.cpu.vendor", "amd"),
+        stopped(neutralizing(READING)),
+        neutralizing(READING).image(SoftDisable::Possible),
+        neutralizing(READING).context(|it| it.weak_id = true),
+        neutralizing(READING).context(|it| it.root = oob_policy::RootKind::Live),
     ] {
         assert!(!quiet.plan().wants_flash(), "{:?}", quiet.plan().steps);
     }
     // It was tried, and the reason stands for every method that wanted it.
-    let unread = Case::neutralizing(READING).context(|it| it.flash_unread = Some("locked\u{1b}".to_owned()));
+    let unread = neutralizing(READING).context(|it| it.flash_unread = Some("locked\u{1b}".to_owned()));
     expect(
         &unread,
         REPORT,
@@ -289,9 +280,9 @@ fn the_chip_is_read_only_where_policy_permits_and_a_method_wants_it() {
 
 #[test]
 fn amd_goes_to_the_report_whatever_is_given() {
-    let amd = || Case::neutralizing(ALL).image(SoftDisable::Possible).fact("host.cpu.vendor", "amd");
+    let amd = || neutralizing(ALL).image(SoftDisable::Possible).fact("host.cpu.vendor", "amd");
     expect(&amd(), REPORT, &["soft-disable: the AMD PSP is not neutralizable", "lockdown: the AMD PSP"]);
-    let bare = Case::neutralizing("[\"soft-disable\"]").fact("host.cpu.vendor", "amd");
+    let bare = neutralizing("[\"soft-disable\"]").fact("host.cpu.vendor", "amd");
     let (exit, cause, text) = bare.refusal();
     assert_eq!((exit.code(), cause.as_str()), (8, "no-method-applies"));
     assert!(text.contains("not neutralizable"), "{text}");

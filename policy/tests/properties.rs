@@ -16,7 +16,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 23] = [
     "host.vendor",
     "host.product",
     "host.sku",
@@ -33,6 +33,8 @@ const NAMES: [&str; 21] = [
     "intel.amt.verdict",
     "intel.amt.provisioning",
     "intel.amt.control_mode",
+    "intel.amt.pki_suffix",
+    "intel.amt.link",
     "dash.nic",
     "bmc.verdict",
     "watchdog.0",

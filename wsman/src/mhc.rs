@@ -26,6 +26,37 @@ pub struct MhcError {
     pub got: usize,
 }
 
+/// The request `SetAmtOperationalState`, disabled: firmware from 16.1 on, and before provisioning only.
+pub const SET_AMT_DISABLED: [u8; 5] = [0x05, 0x03, 0x53, 0x10, 0x00];
+
+/// Why AMT was not switched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SwitchError {
+    /// The firmware refused: 3 in the wrong state, 0x88 not ready, 0x89 not supported.
+    #[error("MHC refused with status {0:#x}")]
+    Status(u32),
+    /// No answer of either form.
+    #[error("reading MHC reply: {got} bytes, expected 4 or 8")]
+    Length {
+        /// Bytes received.
+        got: usize,
+    },
+}
+
+/// Reads the answer to [`SET_AMT_DISABLED`]: the status alone, or the request's header echoed and then the status.
+///
+/// # Errors
+/// [`SwitchError::Status`] is the firmware's no; anything else leaves open what it did.
+pub fn decode_set_amt_operational_state(reply: &[u8]) -> Result<(), SwitchError> {
+    let ([a, b, c, d] | [_, _, _, _, a, b, c, d]) = reply else {
+        return Err(SwitchError::Length { got: reply.len() });
+    };
+    match u32::from_le_bytes([*a, *b, *c, *d]) {
+        0 => Ok(()),
+        status => Err(SwitchError::Status(status)),
+    }
+}
+
 /// Reads the answer: one byte of flags, or the old u32 boolean whose first byte has the same bit 0.
 pub fn decode_is_change_to_amt_enabled(reply: &[u8]) -> Result<AmtSwitch, MhcError> {
     let ([raw] | [raw, _, _, _]) = reply else {
@@ -44,6 +75,20 @@ pub fn decode_is_change_to_amt_enabled(reply: &[u8]) -> Result<AmtSwitch, MhcErr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Frozen: if this fails, revert your change.
+    #[test]
+    fn switching_off_is_answered_in_two_forms() {
+        assert_eq!(SET_AMT_DISABLED, [0x05, 0x03, 0x53, 0x10, 0x00]);
+        let read = decode_set_amt_operational_state;
+        assert_eq!(read(&[0; 4]), Ok(()));
+        assert_eq!(read(&[5, 3, 0x53, 0x10, 0, 0, 0, 0]), Ok(()));
+        assert_eq!(read(&[5, 3, 0x53, 0x10, 3, 0, 0, 0]), Err(SwitchError::Status(3)));
+        assert_eq!(read(&[0x89, 0, 0, 0]), Err(SwitchError::Status(0x89)));
+        for length in [0, 1, 3, 5, 7, 9] {
+            assert_eq!(read(&vec![0; length]), Err(SwitchError::Length { got: length }));
+        }
+    }
 
     #[test]
     fn only_the_new_interface_tells_the_state() {

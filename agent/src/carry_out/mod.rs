@@ -15,6 +15,8 @@ pub mod amt;
 mod credential;
 mod failure;
 mod lme;
+mod lockdown;
+mod mhc;
 mod ours;
 mod posture;
 mod proof;
@@ -73,6 +75,8 @@ async fn carry_out_step(run: &mut Run<'_>, step: &Step) -> Outcome {
         // The caller reads the chip and decides anew before anything is carried out.
         StepKind::ReadFlash => failed(step, Exit::Internal, "flash-not-read", "the flash chip was not read"),
         StepKind::Stage { method, keep, skipped } => stage::stage(run, step, *method, keep, skipped),
+        StepKind::AmtLockdown { mhc, skipped } => lockdown::lock_down(run, step, *mhc, skipped).await,
+        StepKind::AmtLockedDown { event, skipped } => lockdown::already(step, event.as_deref(), skipped),
         StepKind::MeSoftDisabled => stage::already(run, step),
         StepKind::ReportOnly { because } if because.is_empty() => {
             failed(step, Exit::Impossible, "report-only", "nothing was staged: policy asks for a report only")

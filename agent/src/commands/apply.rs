@@ -54,7 +54,10 @@ pub(super) async fn plan(arguments: &Apply) -> Result<Exit, Stop> {
     if arguments.json { print_json(&PrintedPlan::of(&plan)) } else { print(&report::plan_text(&plan)) }?;
     Ok(Exit::worst(plan.steps.iter().map(|step| match &step.what {
         StepKind::Refuse { exit, .. } => *exit,
-        StepKind::ReportOnly { .. } => Exit::Impossible,
+        // Neither ends as all that policy asks.
+        StepKind::ReportOnly { .. } | StepKind::AmtLockdown { .. } | StepKind::AmtLockedDown { .. } => {
+            Exit::Impossible
+        }
         _ => Exit::Satisfied,
     })))
 }
@@ -395,9 +398,13 @@ fn steps_shown(plan: &Plan) -> usize {
         StepKind::AmtSetupAcm { settings, .. } => 7 + usize::from(!settings.is_empty()),
         // Reading is followed by the staging of what was read.
         StepKind::ReadFlash => 2,
-        StepKind::AmtUndo { .. } | StepKind::AmtConfirm { .. } | StepKind::Stage { .. } => 1,
+        StepKind::AmtUndo { .. }
+        | StepKind::AmtConfirm { .. }
+        | StepKind::AmtLockdown { .. }
+        | StepKind::Stage { .. } => 1,
         StepKind::Record
         | StepKind::MeSoftDisabled
+        | StepKind::AmtLockedDown { .. }
         | StepKind::Refuse { .. }
         | StepKind::ReportOnly { .. } => 0,
     };

@@ -196,6 +196,12 @@ pub(super) fn step(kind: &StepKind) -> String {
         StepKind::AmtConfirm { .. } => "See that the AMT we proved is the one that answers".to_owned(),
         StepKind::ReadFlash => "Read the flash chip, twice, and decide by what it holds".to_owned(),
         StepKind::Stage { method, keep, skipped } => staged(*method, keep, skipped),
+        StepKind::AmtLockdown { skipped, .. } => {
+            format!("Switch AMT off by its own firmware and read that back{}", not_possible(skipped))
+        }
+        StepKind::AmtLockedDown { skipped, .. } => {
+            format!("See that AMT reports itself disabled{}", not_possible(skipped))
+        }
         StepKind::MeSoftDisabled => "See that the management engine reports itself soft-disabled".to_owned(),
         StepKind::ReportOnly { because } => {
             let because: Vec<String> = because.iter().map(|reason| shown(reason)).collect();
@@ -224,10 +230,13 @@ fn staged(method: Method, keep: &[String], skipped: &[String]) -> String {
     if !keep.is_empty() {
         text.push_str(&format!(", keeping {}", list(keep, ", ")));
     }
-    if !skipped.is_empty() {
-        text.push_str(&format!("; not possible: {}", list(skipped, "; ")));
-    }
+    text.push_str(&not_possible(skipped));
     text
+}
+
+fn not_possible(skipped: &[String]) -> String {
+    let skipped: Vec<String> = skipped.iter().map(|why| shown(why)).collect();
+    if skipped.is_empty() { String::new() } else { format!("; not possible: {}", skipped.join("; ")) }
 }
 
 /// `power_on` as people read it.

@@ -17,7 +17,8 @@ use crate::escrow::MAX_GENERATION;
 ///   of that same provisioning; it has no `escrow`, so it makes nothing ours;
 /// - `note`: `{"undone_generation": 1, "escrow": file}` makes that credential no longer ours. The file name tells it from
 ///   the same generation of another store; where it is missing, every credential of the generation is meant;
-/// - `staged`: `{"original_sha256", "result_sha256", "method", "manifest_sha256"}`.
+/// - `staged`: `{"original_sha256", "result_sha256", "method", "manifest_sha256"}`;
+/// - `neutralized`: `{"channel": "amt", "method": "lockdown", ...}` says that AMT was switched off by its firmware.
 pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
     let events: BTreeMap<&str, &Event> =
         stored.events.iter().map(|SignedEvent { id, event, .. }| (id.as_str(), event)).collect();
@@ -48,6 +49,7 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
         amt_older: proofs,
         amt_generation: amt_generation(stored, &events, journal),
         staged: newest(&events, &Kind::Staged, staged),
+        locked_down: newest(&events, &Kind::Neutralized, locked_down),
         policy: events
             .values()
             .filter_map(|event| event.policy.as_ref())
@@ -191,6 +193,10 @@ fn staged(id: &str, event: &Event) -> Option<Staged> {
         manifest_sha256: text(event, "manifest_sha256"),
         event: id.to_owned(),
     })
+}
+
+fn locked_down(id: &str, event: &Event) -> Option<String> {
+    (is_amt(event) && text(event, "method").as_deref() == Some("lockdown")).then(|| id.to_owned())
 }
 
 fn newest<T>(events: &BTreeMap<&str, &Event>, kind: &Kind, read: fn(&str, &Event) -> Option<T>) -> Option<T> {

@@ -26,6 +26,10 @@ pub enum JournalEntry {
     Sending { call: String },
     /// What became of it as far as the answer tells.
     Sent { call: String, answer: Answer },
+    /// AMT is about to be switched off by its firmware. It sets no credential, so it opens no change.
+    Disabling { call: String },
+    /// What became of that as far as the answer tells.
+    Disabled { call: String, answer: Answer },
     /// The certificate that AMT is about to be given for TLS: lower-case hex of its SHA-256.
     Certificate { sha256: String },
     /// The change was taken back, and the device was seen without it.
@@ -144,6 +148,7 @@ pub fn fold_open(entries: &[JournalEntry]) -> Option<OpenChange> {
                     open.call_sent = *answer != Answer::Refused;
                 }
             }
+            JournalEntry::Disabling { .. } | JournalEntry::Disabled { .. } => {}
             JournalEntry::Undone { generation } | JournalEntry::Closed { generation } => {
                 open = open.filter(|open| open.generation != *generation);
             }
@@ -240,6 +245,11 @@ mod tests {
             (vec![begin(1), sending(), Undone { generation: 1 }], None),
             (vec![begin(1), sending(), Undone { generation: 2 }], open(1, true)),
             (vec![begin(1), begin(2)], open(2, false)),
+            // Switching AMT off is no setup.
+            (
+                vec![begin(1), JournalEntry::Disabling { call: "CFG_DisableAndClearAMT".to_owned() }],
+                open(1, false),
+            ),
             (vec![begin(1), sending(), begin(2)], open(2, true)),
             (vec![begin(1), sending(), Undone { generation: 1 }, begin(2)], open(2, false)),
         ];

@@ -74,6 +74,12 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         record.control_mode = Some(mode).filter(|mode| *mode != UNKNOWN).map(str::to_owned);
         return record;
     }
+    if let Some(off) = input.locked_down() {
+        let mut record = blank(Channel::Amt, ChannelState::Disabled, shown(&off.text));
+        record.confidence = if proof(&off) { Proof::Proven } else { Proof::Detected };
+        record.last_proof = text_of(off.evidence.get("event")).map(str::to_owned);
+        return record;
+    }
     if input.staged() {
         let reason = "an image is staged and not flashed; until then AMT is as it was".to_owned();
         return blank(Channel::Amt, ChannelState::Staged, reason);

@@ -20,7 +20,18 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
         || input.outcome(step::AMT_CONFIRM, Status::AlreadySo).is_some()
         || input.unconfirmed().is_some();
 
-    if capable && provisioning == "pre" && !set_up && input.indeterminate().is_none() {
+    let locked = input.locked_down().is_some();
+    if locked {
+        add(
+            "amt-off-default-mebx",
+            Severity::Risk,
+            "AMT is switched off by its firmware, and its MEBx password is the one it had: as long as that is the \
+             factory's, anyone at the keyboard can enable AMT again and take it over. Give MEBx a password of its own \
+             at the keyboard."
+                .to_owned(),
+        );
+    }
+    if capable && provisioning == "pre" && !set_up && !locked && input.indeterminate().is_none() {
         add(
             "amt-default-credentials",
             Severity::Risk,
@@ -73,7 +84,7 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
             ),
         );
     }
-    if capable {
+    if capable && !locked {
         found.extend(super::posture::findings(input, provisioned || set_up, ours));
     }
     let mut add =
@@ -164,14 +175,19 @@ fn amd_psp(input: &Assessment<'_>) -> String {
 
 /// What policy would rather have had, where another method was taken.
 fn fallback(step: &Step) -> Option<String> {
-    match &step.what {
-        StepKind::Stage { method, skipped, .. } if !skipped.is_empty() => Some(format!(
-            "Policy would rather have another method than `{}`, which was taken: {}.",
-            method.word(),
+    let (method, skipped) = match &step.what {
+        StepKind::Stage { method, skipped, .. } => (method.word(), skipped),
+        StepKind::AmtLockdown { skipped, .. } | StepKind::AmtLockedDown { skipped, .. } => {
+            ("lockdown", skipped)
+        }
+        _ => return None,
+    };
+    (!skipped.is_empty()).then(|| {
+        format!(
+            "Policy would rather have another method than `{method}`, which was taken: {}.",
             skipped.join("; ")
-        )),
-        _ => None,
-    }
+        )
+    })
 }
 
 /// Said plainly in every report, so that silence is never taken for a result.

@@ -1,6 +1,7 @@
 //! `neutralize`: the ladder of methods, in policy order; the first that applies is taken, and every skipped one is named.
 
 mod judge;
+mod lockdown;
 mod pch;
 
 use self::judge::{Judgment, judge};
@@ -41,6 +42,15 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
             }
             Judgment::WantsFlash => {
                 draft.steps.push(read_flash(*method, &skipped, case));
+                return;
+            }
+            Judgment::LockDown { mhc } => {
+                draft.warnings.extend(lockdown::enabled_again(case));
+                draft.steps.push(lockdown::step(mhc, skipped, case));
+                return;
+            }
+            Judgment::LockedDown(event) => {
+                draft.steps.push(lockdown::already(event, skipped, case));
                 return;
             }
             Judgment::Report => {

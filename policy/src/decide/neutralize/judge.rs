@@ -1,7 +1,7 @@
 //! Whether one method of the ladder can be carried out on this machine, and if not, why.
 
 use super::super::Case;
-use super::pch;
+use super::{lockdown, pch};
 use crate::pattern::version;
 use crate::policy::Method;
 use crate::{CleanVerdict, Firmware, ImageSource, Rule, SoftDisable, Value, shown};
@@ -10,6 +10,12 @@ pub(super) enum Judgment<'a> {
     Applies(&'a Firmware),
     /// The chip has to be read before this can be judged, and policy permits it.
     WantsFlash,
+    /// Switch AMT off by its firmware; the flag says whether MHC may be asked as well.
+    LockDown {
+        mhc: bool,
+    },
+    /// AMT is off already, by the run of this event where it was one of ours.
+    LockedDown(Option<String>),
     Report,
     Skipped(String),
 }
@@ -24,7 +30,7 @@ pub(super) fn judge<'a>(method: Method, rule: &Rule, case: &Case<'a>) -> Judgmen
         return Judgment::Skipped(why.to_owned());
     }
     if method == Method::Lockdown {
-        return Judgment::Skipped("this build cannot lock AMT down yet".to_owned());
+        return lockdown::judge(case);
     }
     let Some(firmware) = &case.context.firmware else {
         return match (&case.context.flash_unread, rule.neutralize.read_flash) {

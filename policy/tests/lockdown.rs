@@ -1,0 +1,177 @@
+//! `lockdown`: on which AMT it is planned, on which it is not and why, and what the report says of it.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of this is test code")]
+
+mod case;
+
+use case::Case;
+use oob_policy::{
+    Assessment, Channel, ChannelState, Exit, Outcome, Proof, Report, Reversibility, Severity, SoftDisable,
+    Status, StepKind, Value, assess,
+};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+const LOCKDOWN: &str = "[\"lockdown\"]";
+const LADDER: &str = "[\"soft-disable\", \"lockdown\", \"report-only\"]";
+
+/// Why a machine is not locked down.
+fn skipped(case: &Case) -> String {
+    let (exit, cause, text) = case.refusal();
+    assert_eq!((exit, cause.as_str()), (Exit::Impossible, "no-method-applies"), "{text}");
+    text
+}
+
+fn locking() -> Case {
+    Case::neutralizing(LOCKDOWN).fact("intel.amt.version", "16.0.15.1735")
+}
+
+#[test]
+fn unprovisioned_amt_from_12_on_is_switched_off_and_mhc_helps_from_16_1() {
+    for (version, switchable) in [
+        ("12.0.67.1579", false),
+        ("15.0.23.1706", false),
+        ("16.0.15", false),
+        ("16.1.27.2192", true),
+        ("18.0.5.1913", true),
+        ("20.0", true),
+    ] {
+        for verdict in ["capable", "standard-manageability"] {
+            let plan = locking().fact("intel.amt.version", version).fact("intel.amt.verdict", verdict).plan();
+            let [step] = plan.steps.as_slice() else { panic!("{:?}", plan.steps) };
+            assert_eq!((step.id.as_str(), step.channel), ("neutralize.lockdown", Some(Channel::Amt)));
+            assert!(matches!(step.what, StepKind::AmtLockdown { mhc, .. } if mhc == switchable), "{version}");
+            assert!(step.precondition.contains("not provisioned") && step.reason.contains("MEBx"));
+            assert_eq!(step.reversibility, Reversibility::WithCredential);
+        }
+    }
+}
+
+#[test]
+fn what_the_firmware_would_refuse_is_not_sent() {
+    for (name, value, why) in [
+        ("intel.amt.version", "11.8.50.3425", "came with 12.0"),
+        ("intel.amt.version", "unknown", "version of AMT is not known"),
+        ("intel.amt.version", "sixteen", "version of AMT is not known"),
+        ("intel.amt.provisioning", "post", "AMT is provisioned (state post"),
+        ("intel.amt.provisioning", "in", "AMT is provisioned (state in"),
+        ("intel.amt.provisioning", "unknown", "whether AMT is provisioned is not known"),
+        ("intel.amt.control_mode", "ccm", "control mode ccm"),
+        ("intel.amt.control_mode", "acm", "control mode acm"),
+        ("intel.amt.control_mode", "unknown", "whether AMT is provisioned is not known"),
+        ("intel.amt.verdict", "absent", "no AMT"),
+        ("intel.amt.verdict", "absent-or-disabled", "not known: absent-or-disabled"),
+        ("intel.amt.verdict", "unknown", "not known: unknown"),
+        ("host.cpu.vendor", "amd", "AMD PSP"),
+    ] {
+        let text = skipped(&locking().fact(name, value));
+        assert!(text.contains(why) && !text.contains('\u{1b}'), "{name} {value}: {text}");
+    }
+}
+
+#[test]
+fn amt_that_is_off_stays_so() {
+    let off = locking().fact("intel.amt.verdict", "disabled").amt("unknown", "unknown");
+    let ours = |case: Case| case.history(|it| it.locked_down = Some("e1-off".to_owned()));
+    let hidden = ours(locking().fact("intel.amt.verdict", "absent-or-disabled").amt("unknown", "unknown"));
+    for (case, event) in [(off.clone(), None), (ours(off), Some("e1-off")), (hidden, Some("e1-off"))] {
+        let plan = case.plan();
+        let [step] = plan.steps.as_slice() else { panic!("{:?}", plan.steps) };
+        assert_eq!(
+            (step.id.as_str(), step.reversibility),
+            ("neutralize.locked-down", Reversibility::ReadOnly)
+        );
+        assert!(matches!(&step.what, StepKind::AmtLockedDown { event: it, .. } if it.as_deref() == event));
+    }
+    // Somebody enabled it again: that is said, and it is switched off again.
+    let again = ours(locking()).plan();
+    assert!(matches!(again.steps[0].what, StepKind::AmtLockdown { .. }), "{:?}", again.steps);
+    assert!(again.warnings.iter().any(|it| it.contains("e1-off") && it.contains("enabled it again")));
+}
+
+#[test]
+fn it_has_its_place_in_the_ladder() {
+    let image = |strap| Case::neutralizing(LADDER).image(strap);
+    assert_eq!(image(SoftDisable::Possible).steps(), ["neutralize.stage-soft-disable"]);
+    let plan = image(SoftDisable::Refused("odd strap".to_owned())).plan();
+    assert_eq!(plan.steps[0].id, "neutralize.lockdown");
+    assert!(
+        plan.steps[0].reason.contains("skipped before: soft-disable: odd strap"),
+        "{}",
+        plan.steps[0].reason
+    );
+    let first = Case::neutralizing("[\"lockdown\", \"soft-disable\"], read_flash = true");
+    assert_eq!(first.steps(), ["neutralize.lockdown"]);
+    assert_eq!(first.amt("post", "ccm").steps(), ["neutralize.read-flash"]);
+    assert_eq!(Case::neutralizing(LADDER).amt("post", "acm").steps(), ["neutralize.report-only"]);
+}
+
+fn report(case: &Case, outcomes: &[Outcome]) -> Report {
+    assess(&Assessment {
+        policy: &case.policy,
+        detection: &case.detection,
+        history: &case.history,
+        context: &case.context,
+        plan: &case.plan(),
+        outcomes,
+        device_id: "d1-abc",
+        run_id: "0190-run",
+        time: "2027-01-15T08:00:00Z",
+        version: "0.1.0",
+    })
+}
+
+fn ended(step: &str, status: Status, proof: Option<&str>) -> Outcome {
+    Outcome {
+        step: step.to_owned(),
+        status,
+        changed: status == Status::Done,
+        exit: Exit::Impossible,
+        cause: Some("default-mebx-password".to_owned()),
+        text: "AMT is switched off. not-satisfied: default MEBx password".to_owned(),
+        evidence: proof.map(|proof| ("proof".to_owned(), Value::from(proof))).into_iter().collect(),
+    }
+}
+
+#[test]
+fn the_report_says_off_and_what_is_missing() {
+    let off = locking().fact("intel.amt.verdict", "disabled").amt("unknown", "unknown");
+    for (case, outcome, confidence) in [
+        (locking(), ended("neutralize.lockdown", Status::Done, Some("read-back")), Proof::Proven),
+        (locking(), ended("neutralize.lockdown", Status::Done, Some("client-gone")), Proof::Detected),
+        (off, ended("neutralize.locked-down", Status::AlreadySo, None), Proof::Detected),
+    ] {
+        let changed = outcome.changed;
+        let report = report(&case, &[outcome]);
+        let amt = &report.capability.channels[0];
+        assert_eq!((amt.state, amt.confidence), (ChannelState::Disabled, confidence));
+        assert!(amt.can.is_empty());
+        assert_eq!((report.exit, report.reason.as_str()), (Exit::Impossible, "default-mebx-password"));
+        assert_eq!(report.changed, changed);
+        assert_eq!(report.verdict.contains("nothing was changed"), !changed, "{}", report.verdict);
+        assert!(report.verdict.contains("default MEBx password"), "{}", report.verdict);
+        let find = |id: &str| report.findings.iter().find(|it| it.id == id);
+        assert_eq!(find("amt-off-default-mebx").unwrap().severity, Severity::Risk);
+        assert!(find("amt-default-credentials").is_none(), "nobody can take it over as long as it is off");
+    }
+}
+
+proptest! {
+    /// Nothing but unprovisioned AMT of a known version from 12 on is ever told to switch itself off.
+    #[test]
+    fn only_what_the_reference_describes_is_switched_off(
+        verdict in select(vec!["capable", "standard-manageability", "absent", "absent-or-disabled", "disabled", "unknown", ""]),
+        provisioning in select(vec!["pre", "in", "post", "unknown", ""]),
+        mode in select(vec!["none", "ccm", "acm", "unknown", ""]),
+        version in select(vec!["11.8.50.3425", "12.0.0", "16.0.15", "16.1.1.1", "19.0", "unknown", "x", "9999999999.1"]),
+        ours in any::<bool>(),
+    ) {
+        let case = locking().fact("intel.amt.verdict", verdict).amt(provisioning, mode).fact("intel.amt.version", version);
+        let case = case.history(|it| it.locked_down = ours.then(|| "e1".to_owned()));
+        let locks = case.plan().steps.iter().any(|step| matches!(step.what, StepKind::AmtLockdown { .. }));
+        let may = ["capable", "standard-manageability"].contains(&verdict)
+            && (provisioning, mode) == ("pre", "none")
+            && ["12.0.0", "16.0.15", "16.1.1.1", "19.0"].contains(&version);
+        prop_assert_eq!(locks, may);
+    }
+}
