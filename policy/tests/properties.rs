@@ -268,6 +268,10 @@ proptest! {
                     let newer = |version: &str| ["16.0.15.1735", "16.1", "19.0"].contains(&version);
                     prop_assert!(!cleans || !image.me_version.as_deref().is_some_and(newer));
                 }
+                StepKind::AmtLockdown { .. } => {
+                    prop_assert!(context.root != RootKind::Live || context.trust != PolicyTrust::Unsigned);
+                    prop_assert!(!context.weak_id && provisioning == "pre");
+                }
                 StepKind::ReadFlash => {
                     prop_assert!(context.firmware.is_none() && context.flash_unread.is_none());
                     prop_assert!(context.root != RootKind::Live || context.trust != PolicyTrust::Unsigned);

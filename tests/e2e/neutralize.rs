@@ -168,7 +168,9 @@ fn a_machine_that_is_soft_disabled_has_nothing_staged() {
 fn an_image_of_another_generation_than_the_machine_is_not_staged() {
     let scratch = scratch();
     let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &[]);
-    let run = neutralize(&machine.dir, scratch.path(), Some(&image::sunrise(2, [11, 8, 80, 3746])));
+    let image = image::sunrise(2, [11, 8, 80, 3746]);
+    let methods = "methods = [\"clean+soft-disable\", \"soft-disable\", \"report-only\"]";
+    let run = run("apply", methods, &machine.dir, scratch.path(), Some(&image), true);
     assert_eq!(code(&run), Some(8), "{}\n{}", text(&run.stdout), text(&run.stderr));
     assert!(text(&run.stdout).contains("this machine runs ME 16"), "{}", text(&run.stdout));
     assert!(!files(&scratch.path().join("out")).iter().any(|file| file.ends_with("neutralized.bin")));
