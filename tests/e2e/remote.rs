@@ -2,16 +2,18 @@
 //! are none.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::{Arc, Mutex};
-use std::thread;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use ed25519_dalek::{Signer, SigningKey};
 use oob_tests::provisioning::Org;
+use oob_tests::server::Server;
 use oob_tests::{Machine, agent, code, files, json, scratch, text};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::honesty::sealed;
 use crate::{use_acm, use_ccm};
@@ -110,9 +112,8 @@ impl Ours {
 }
 
 fn payload(file: &Path) -> Value {
-    use base64::Engine;
     let envelope: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
-    let payload = base64::prelude::BASE64_STANDARD.decode(envelope["payload"].as_str().unwrap()).unwrap();
+    let payload = BASE64_STANDARD.decode(envelope["payload"].as_str().unwrap()).unwrap();
     serde_json::from_slice(&payload).unwrap()
 }
 
@@ -360,6 +361,33 @@ fn tls_that_this_build_does_not_speak_is_not_verifiable_and_says_so() {
 }
 
 #[test]
+fn this_host_itself_is_no_witness_of_a_live_machine() {
+    let scratch = scratch();
+    let ours = Ours::client_mode(scratch.path());
+    let verify = |name: &str, change: fn(&mut Value)| {
+        let out = scratch.path().join(name);
+        forged(&ours, &out, change);
+        let mut arguments = ours.arguments(&ours.at("16992"), &ours.credential, &closed_port());
+        arguments[2] = out.to_str().unwrap().to_owned();
+        let run = agent(&arguments);
+        (code(&run), json(&run)["reason"].as_str().unwrap().to_owned(), text(&run.stderr))
+    };
+    // The forged store is believed as far as its signature goes, so what follows is not refused for its form.
+    let (exit, reason, said) = verify("same", |_| {});
+    assert_eq!((exit, reason.as_str()), (Some(0), "satisfied"), "{said}");
+    let bad = ours.bad_logins();
+    let (exit, reason, said) = verify("live", |event| event["root"] = json!("live"));
+    assert_eq!((exit, reason.as_str()), (Some(2), "not-another-host"), "{said}");
+    // What an event names as realm or certificate may be neither; then nothing is sent to anybody.
+    let (exit, reason, _) = verify("realm", |event| event["body"]["realm"] = json!("Digest:\u{7}"));
+    assert_eq!((exit, reason.as_str()), (Some(5), "not-amt"));
+    let (exit, reason, _) =
+        verify("pin", |event| event["body"]["tls_certificate_sha256"] = json!("no certificate"));
+    assert_eq!((exit, reason.as_str()), (Some(5), "not-amt"));
+    assert_eq!(ours.bad_logins(), bad);
+}
+
+#[test]
 fn what_does_not_fit_is_refused_before_anything_is_asked() {
     let scratch = scratch();
     let ours = Ours::client_mode(scratch.path());
@@ -398,54 +426,35 @@ fn what_does_not_fit_is_refused_before_anything_is_asked() {
     assert_eq!(server.heard(), "", "something was asked");
 }
 
-/// Says one thing to every connection once a request has come, and keeps what it heard.
-struct Server {
-    address: String,
-    heard: Arc<Mutex<String>>,
+/// A store with one event: the machine's own claim with members replaced, signed by a key of this test.
+fn forged(ours: &Ours, out: &Path, change: impl FnOnce(&mut Value)) {
+    let claims = files(&ours.out.join("devices")).into_iter().filter(|file| {
+        file.to_str().unwrap().ends_with(".dsse.json") && payload(file)["body"].get("realm").is_some()
+    });
+    let claim = claims.map(|file| (payload(&file), file)).find(|(event, _)| event["kind"] == "verified");
+    let (mut event, file) = claim.expect("the claim of the run");
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let public = key.verifying_key().to_bytes();
+    event["actor"]["pubkey"] = json!(hex(&public));
+    event["prev"] = Value::Null;
+    change(&mut event);
+    // Names in order and integers alone: canonical as it is.
+    let payload = serde_json::to_vec(&event).unwrap();
+    let kind = "application/vnd.oob-event+json";
+    let mut signed = format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len()).into_bytes();
+    signed.extend_from_slice(&payload);
+    let envelope = json!({
+        "payload": BASE64_STANDARD.encode(&payload), "payloadType": kind,
+        "signatures": [{
+            "keyid": hex(&Sha256::digest(public)), "sig": BASE64_STANDARD.encode(key.sign(&signed).to_bytes())
+        }],
+    });
+    let place = out.join(file.parent().unwrap().strip_prefix(&ours.out).unwrap());
+    fs::create_dir_all(&place).unwrap();
+    let name = format!("e1-{}.dsse.json", hex(&Sha256::digest(&payload)));
+    fs::write(place.join(name), serde_json::to_vec(&envelope).unwrap()).unwrap();
 }
 
-impl Server {
-    fn saying(answer: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let heard = Arc::new(Mutex::new(String::new()));
-        let (log, answer) = (Arc::clone(&heard), answer.to_owned());
-        thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let request = read_request(&mut stream);
-                log.lock().unwrap().push_str(&request);
-                // A client that has heard enough hangs up; that is its right.
-                let _ = stream.write_all(answer.as_bytes());
-            }
-        });
-        Self { address, heard }
-    }
-
-    fn heard(&self) -> String {
-        self.heard.lock().unwrap().clone()
-    }
-}
-
-/// The head and as much of the body as it announces; what comes of a connection without a request is nothing.
-fn read_request(stream: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let count = stream.read(&mut buffer).unwrap_or(0);
-        bytes.extend_from_slice(&buffer[..count]);
-        let request = text(&bytes);
-        let Some((head, body)) = request.split_once("\r\n\r\n") else {
-            if count == 0 {
-                return request;
-            }
-            continue;
-        };
-        let announced = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
-        });
-        if count == 0 || body.len() >= announced.unwrap_or(0) {
-            return request;
-        }
-    }
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,6 +6,7 @@
 
 pub mod image;
 pub mod provisioning;
+pub mod server;
 
 use std::env;
 use std::fs;
