@@ -84,6 +84,14 @@ pub struct Apply {
     #[arg(long)]
     pub role: Option<String>,
 
+    /// A password of AMT's admin: what an escrow file opens to, or one line; given twice, the newest first
+    #[arg(long, value_name = "FILE")]
+    pub known_credential: Vec<PathBuf>,
+
+    /// Give AMT a new password in place of the known one
+    #[arg(long, requires = "known_credential")]
+    pub rotate: bool,
+
     /// Ed25519 key that signs the events: PKCS#8 PEM or raw 32-byte seed
     #[arg(long, value_name = "FILE")]
     pub signing_key: Option<PathBuf>,

@@ -14,6 +14,8 @@ pub mod files;
 pub mod firmware;
 pub mod identity;
 pub mod known_credential;
+
+pub mod known;
 pub mod leaf;
 pub mod log;
 pub mod machine;

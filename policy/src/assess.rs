@@ -99,10 +99,17 @@ impl<'a> Assessment<'a> {
         self.outcomes.iter().find(|outcome| outcome.step == step && outcome.status == status)
     }
 
-    /// The activation of AMT by this run, in whichever mode; also one that is proven and lacks settings.
+    /// AMT that this run set up, or logged in to, in whichever mode; also one that is proven and lacks settings.
     fn set_up(&self) -> Option<&'a Outcome> {
         let is_set_up = |outcome: &&Outcome| {
-            [step::AMT_SETUP_CCM, step::AMT_SETUP_ACM].contains(&outcome.step.as_str())
+            [
+                step::AMT_SETUP_CCM,
+                step::AMT_SETUP_ACM,
+                step::AMT_COMPLETE,
+                step::AMT_ROTATE,
+                step::AMT_TAKE_OVER,
+            ]
+            .contains(&outcome.step.as_str())
                 && (outcome.status == Status::Done || outcome.evidence.contains_key("proof"))
         };
         self.outcomes.iter().find(is_set_up)
@@ -111,7 +118,12 @@ impl<'a> Assessment<'a> {
     /// The proof of an earlier run that this run took for good, and refused to go on for another reason.
     fn unconfirmed(&self) -> Option<&'a AmtOurs> {
         let for_ours = |outcome: &Outcome| {
-            ["amt-incomplete", "credential-missing"].contains(&outcome.cause.as_deref().unwrap_or_default())
+            // A step that fails leaves it as it was; one that finds another realm has found others.
+            let tried = [step::AMT_COMPLETE, step::AMT_ROTATE].contains(&outcome.step.as_str())
+                && outcome.exit == Exit::DeviceFailed;
+            tried
+                || ["amt-incomplete", "credential-missing"]
+                    .contains(&outcome.cause.as_deref().unwrap_or_default())
         };
         self.history.amt.as_ref().filter(|_| self.outcomes.iter().any(for_ours))
     }
@@ -195,9 +207,15 @@ fn verdict(input: &Assessment<'_>, exit: Exit) -> String {
                 true => ", what policy asks of its settings was read back",
                 false => "",
             };
+            let (what, credential) = match input.set_up().map(|done| done.step.as_str()) {
+                Some(step::AMT_COMPLETE) => ("is ours", "the credential that was given"),
+                Some(step::AMT_ROTATE) => ("is ours", "its new credential"),
+                Some(step::AMT_TAKE_OVER) => ("was taken over", "its new credential"),
+                _ => ("was set up", "its new credential"),
+            };
             format!(
-                "AMT was set up in {mode}, its new credential was seen working locally{settings}; nothing was tried from \
-                 another machine."
+                "AMT {what} in {mode}, {credential} was seen working locally{settings}; nothing was tried from another \
+                 machine."
             )
         }
         (Exit::Satisfied, Action::Use) => "AMT is as policy asks; nothing was changed.".to_owned(),

@@ -156,6 +156,7 @@ impl RuleTable {
             settings.word("amt.control_mode", amt.word("control_mode", &MODES));
             settings.text("amt.certificate", amt.text("certificate"));
             settings.text("amt.certificate_passphrase", amt.text("certificate_passphrase"));
+            settings.flag("amt.take_over", amt.flag("take_over"));
             settings.flag("amt.mebx", amt.flag("mebx"));
             settings.word("amt.tls", amt.word("tls", &TLS));
             settings.text("amt.tls_ca", amt.text("tls_ca"));

@@ -24,6 +24,9 @@ pub struct History {
     pub amt_generation: u32,
     /// A change that our own journal shows we had begun and not finished.
     pub open: Option<OpenChange>,
+    /// SHA-256 (hex) of the certificate that our journal last shows on its way to AMT, whatever became of it.
+    #[serde(default)]
+    pub tls_pin_sent: Option<String>,
     /// The last firmware image we staged.
     pub staged: Option<Staged>,
     /// The event of the last run that switched AMT off by its firmware.
@@ -58,6 +61,9 @@ pub struct AmtOurs {
     #[serde(default)]
     pub tls_pin: Option<String>,
 
+    /// The run that sealed the credential, where an event tells.
+    #[serde(default)]
+    pub sealed_by: Option<String>,
     /// Escrow file of a MEBx password of this generation, whether or not AMT took it.
     #[serde(default)]
     pub mebx_escrow: Option<String>,
@@ -87,6 +93,15 @@ pub struct OpenChange {
     /// SHA-256 (hex) of the certificate that AMT may be serving by now.
     #[serde(default)]
     pub tls_pin: Option<String>,
+    /// The change replaces a password that AMT had before, so that one may still be the live one.
+    #[serde(default)]
+    pub rotation: bool,
+    /// The run that began it.
+    #[serde(default)]
+    pub run_id: String,
+    /// Escrow files of earlier changes of this kind whose end nobody knows either, oldest first.
+    #[serde(default)]
+    pub earlier: Vec<String>,
 }
 
 /// A staged firmware image.
@@ -129,6 +144,12 @@ pub struct Context {
     /// Why the CA that the rule names for AMT's TLS certificate cannot be used; none where it can, or none is named.
     #[serde(default)]
     pub tls_ca_unusable: Option<String>,
+    /// The operator gave a credential that may be AMT's.
+    #[serde(default)]
+    pub known_credential: bool,
+    /// The operator asks for a new password in place of the one that was given.
+    #[serde(default)]
+    pub rotate: bool,
 }
 
 /// Who vouches for the policy file.

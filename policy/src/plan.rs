@@ -121,6 +121,24 @@ pub enum StepKind {
         #[serde(skip_serializing_if = "AmtSettings::is_empty", default)]
         settings: AmtSettings,
     },
+    /// Log in with the credential that the operator gave, once, and only to that realm; prove it, write the settings that
+    /// are missing and read them back.
+    AmtComplete {
+        realm: String,
+        #[serde(skip_serializing_if = "AmtSettings::is_empty", default)]
+        settings: AmtSettings,
+    },
+    /// The same, and give AMT a new password, escrowed before, in place of the one that was given.
+    AmtRotate {
+        realm: String,
+        #[serde(skip_serializing_if = "AmtSettings::is_empty", default)]
+        settings: AmtSettings,
+    },
+    /// The same on AMT that others set up, whose realm nobody knows before; policy permits it.
+    AmtTakeOver {
+        #[serde(skip_serializing_if = "AmtSettings::is_empty", default)]
+        settings: AmtSettings,
+    },
     /// See that the AMT we proved is still the one that answers; changes nothing.
     AmtConfirm { realm: String, last_proof: String },
     /// Read this machine's flash chip, which the decision waits for. Planned only where that has not been tried yet,
@@ -176,6 +194,9 @@ pub mod step {
     pub const AMT_UNDO: &str = "amt.undo";
     pub const AMT_SETUP_CCM: &str = "amt.setup-ccm";
     pub const AMT_SETUP_ACM: &str = "amt.setup-acm";
+    pub const AMT_COMPLETE: &str = "amt.complete";
+    pub const AMT_ROTATE: &str = "amt.rotate";
+    pub const AMT_TAKE_OVER: &str = "amt.take-over";
     pub const READ_FLASH: &str = "neutralize.read-flash";
     pub const STAGE_CLEAN: &str = "neutralize.stage-clean";
     pub const STAGE_SOFT_DISABLE: &str = "neutralize.stage-soft-disable";

@@ -14,6 +14,8 @@ pub struct AmtWishes {
     pub certificate_passphrase: Option<Reference>,
     /// Where the certificate and the key are that issue AMT's TLS certificate; without it AMT's own is pinned.
     pub tls_ca: Option<Reference>,
+    /// Others' AMT may be taken over with a password that the operator knows.
+    pub take_over: bool,
     pub settings: AmtSettings,
 }
 
@@ -121,6 +123,25 @@ impl AmtSettings {
         Self { consent: None, mebx: false, ..self.clone() }
     }
 
+    /// What of it is not among these words.
+    #[must_use]
+    pub fn beyond(&self, held: &[String]) -> Self {
+        let is_held = |word: &str| held.iter().any(|it| it == word);
+        let flag = |name: &str, set: bool| set && !is_held(&format!("{name} = true"));
+        let choice =
+            |name: &str, value: Option<bool>| value.filter(|value| !is_held(&format!("{name} = {value}")));
+        Self {
+            clock: flag("clock", self.clock),
+            hostname: flag("hostname", self.hostname),
+            sol: choice("sol", self.sol),
+            ider: choice("ider", self.ider),
+            kvm: choice("kvm", self.kvm),
+            consent: self.consent.filter(|it| !is_held(&format!("consent = {}", it.word()))),
+            mebx: flag("mebx", self.mebx),
+            tls: self.tls.filter(|it| !is_held(&format!("tls = {}", it.word()))),
+        }
+    }
+
     /// Each wish as `name = value`, in a fixed order: how a proof and a later policy are compared.
     pub fn words(&self) -> Vec<String> {
         let flag = |name: &str, set: bool| set.then(|| format!("{name} = true"));
@@ -157,6 +178,7 @@ impl Rule {
             certificate: value("amt.certificate").and_then(Reference::parse),
             certificate_passphrase: value("amt.certificate_passphrase").and_then(Reference::parse),
             tls_ca: value("amt.tls_ca").and_then(Reference::parse),
+            take_over: flag("amt.take_over") == Some(true),
             settings: AmtSettings {
                 clock: flag("amt.clock") == Some(true),
                 hostname: flag("amt.hostname") == Some(true),

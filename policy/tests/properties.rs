@@ -113,15 +113,20 @@ fn history() -> impl Strategy<Value = History> {
         settings: vec!["sol = true".to_owned()],
         tls_pin: None,
 
+        sealed_by: None,
         mebx_escrow: None,
     });
-    let open = (0_u32..4, any::<bool>()).prop_map(|(generation, call_sent)| OpenChange {
-        generation,
-        realm: "Digest:00".to_owned(),
-        escrow: "amt.2.00.age".to_owned(),
-        call_sent,
-        tls_pin: None,
-    });
+    let open =
+        (0_u32..4, any::<bool>(), any::<bool>()).prop_map(|(generation, call_sent, rotation)| OpenChange {
+            generation,
+            realm: "Digest:00".to_owned(),
+            escrow: "amt.2.00.age".to_owned(),
+            call_sent,
+            tls_pin: None,
+            rotation,
+            run_id: String::new(),
+            earlier: Vec::new(),
+        });
     let seen = option::of((0_u64..10, select(vec!["aa", "cc"])));
     (option::of(ours), option::of(open), seen, any::<bool>()).prop_map(|(amt, open, seen, forked)| History {
         amt,
@@ -171,7 +176,7 @@ fn context() -> impl Strategy<Value = Context> {
         place(),
         place(),
         now,
-        any::<[bool; 2]>(),
+        any::<[bool; 4]>(),
         option::of("\\PC{0,8}"),
         option::of(image),
         option::of("\\PC{0,8}"),
@@ -184,7 +189,7 @@ fn context() -> impl Strategy<Value = Context> {
                 site,
                 role,
                 now,
-                [clock_trusted, weak_id],
+                [clock_trusted, weak_id, known_credential, rotate],
                 escrow_not_durable,
                 firmware,
                 flash_unread,
@@ -203,6 +208,8 @@ fn context() -> impl Strategy<Value = Context> {
                     flash_unread,
                     certificate,
                     tls_ca_unusable: None,
+                    known_credential,
+                    rotate,
                 }
             },
         )

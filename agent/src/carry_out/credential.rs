@@ -25,14 +25,20 @@ impl Credential<'_> {
     /// Makes the password and sees it sealed and durable. No device has heard of it before this returns. `more` goes
     /// into the event besides. Gives the password and the name of the escrow file.
     pub(super) fn escrow(&self, run: &mut Run<'_>, more: Value) -> Result<(Password, String), Failure> {
-        let refuse = |cause, text: String| Failure {
-            exit: oob_policy::Exit::EscrowNotDurable,
-            cause,
-            text: format!("{text}; no password was sent to the device"),
-        };
-        let not_stored = |error| Failure::not_stored(&error);
         let password = Password::generate_for_amt()
             .map_err(|error| refuse("no-random-bytes", format!("making a password: {error}")))?;
+        let file = self.seal(run, &password, more)?;
+        Ok((password, file))
+    }
+
+    /// The same with a password that exists already, such as one that a login has shown to be the device's.
+    pub(super) fn seal(
+        &self,
+        run: &mut Run<'_>,
+        password: &Password,
+        more: Value,
+    ) -> Result<String, Failure> {
+        let not_stored = |error| Failure::not_stored(&error);
         let ids = run.chain.run().clone();
         let recipients: Vec<String> =
             run.policy.recipients.iter().map(|recipient| recipient.key.clone()).collect();
@@ -44,7 +50,7 @@ impl Credential<'_> {
             run_id: &ids.run_id,
             created: &wall_time(),
             username: self.username,
-            password: &password,
+            password,
             endpoint: self.endpoint,
             policy_sha256: &run.policy.sha256,
             notes: self.notes,
@@ -62,6 +68,11 @@ impl Credential<'_> {
             body.extend(more);
         }
         run.chain.record(run.store, Kind::Escrowed, body).map_err(not_stored)?;
-        Ok((password, file))
+        Ok(file)
     }
+}
+
+fn refuse(cause: &'static str, text: String) -> Failure {
+    let text = format!("{text}; the device was not touched");
+    Failure { exit: oob_policy::Exit::EscrowNotDurable, cause, text }
 }

@@ -1,6 +1,6 @@
 //! Why a step on AMT ended early, and what the device is then.
 
-use oob_policy::{Exit, Outcome, Step};
+use oob_policy::{Exit, OpenChange, Outcome, Step};
 use serde_json::json;
 
 use super::amt::Trouble;
@@ -48,8 +48,8 @@ impl Failure {
     /// AMT is ours, proven, and not all that policy asks; its credential is safe in the escrow.
     pub(super) fn incomplete(failure: &Self) -> Self {
         let text = format!(
-            "AMT is in admin control mode with a proven, escrowed password, and not as policy asks: {}; unprovision it \
-             with that password and run again",
+            "AMT has a proven, escrowed password, and is not as policy asks: {}; open its escrow file and run again with \
+             `--known-credential FILE`",
             failure.text
         );
         Self { exit: Exit::Drift, cause: "amt-incomplete", text }
@@ -71,13 +71,27 @@ impl Failure {
         if self.exit == Exit::Indeterminate
             && let Some(open) = fold_open(run.journal.entries())
         {
-            self.text += &format!("; the candidate is {}", open.escrow);
+            self.text += &candidates(run, &open);
         }
         let body = json!({"channel": "amt", "step": step.id, "cause": self.cause, "text": self.text});
         if let Err(error) = run.chain.record(run.store, Kind::Failed, body) {
             tracing::error!(error = %chain_of(&error), "writing the failed event");
         }
         self.outcome(step)
+    }
+}
+
+/// Every escrow file whose password may be AMT's now, the newest first.
+fn candidates(run: &Run<'_>, open: &OpenChange) -> String {
+    let mut files = vec![open.escrow.as_str()];
+    files.extend(open.earlier.iter().rev().map(String::as_str));
+    if open.rotation {
+        let ours = run.history.amt.as_ref().filter(|ours| ours.realm == open.realm);
+        files.push(ours.map_or("the password that was given", |ours| ours.escrow.as_str()));
+    }
+    match files.as_slice() {
+        [one] => format!("; the candidate is {one}"),
+        several => format!("; the candidates are {}", several.join(", ")),
     }
 }
 

@@ -6,6 +6,7 @@ use oob_policy::{Detection, Exit, History, Outcome, Plan, Policy, Status, Step, 
 
 use crate::certificate::Certified;
 use crate::firmware::Image;
+use crate::known::Known;
 use crate::log::Progress;
 use crate::machine::Machine;
 use crate::state::{Chain, DirStore, Journal};
@@ -14,17 +15,21 @@ mod acm;
 pub mod amt;
 mod credential;
 mod failure;
+mod known;
 mod lme;
 mod lockdown;
 mod mhc;
 mod ours;
 mod posture;
 mod proof;
+mod record;
+mod rotate;
 mod settings;
 mod setup;
 mod stage;
 mod tls;
 
+use known::Goal;
 pub use ours::login_realm;
 pub(crate) use proof::cnonce;
 use setup::Wish;
@@ -45,6 +50,8 @@ pub struct Run<'a> {
     pub certificate: Option<&'a Certified>,
     /// The CA that issues AMT's TLS certificate, where the rule names one.
     pub issuer: Option<&'a Certified>,
+    /// Credentials that the operator gave, in the order in which they are tried.
+    pub known: &'a [Known],
     /// What else names this device, sealed beside a credential so that a lost index is no lost machine.
     pub aliases: BTreeMap<String, String>,
     pub progress: Progress,
@@ -70,6 +77,13 @@ async fn carry_out_step(run: &mut Run<'_>, step: &Step) -> Outcome {
             let wish = if *or_ccm { Wish::AcmOrCcm } else { Wish::Acm };
             setup::set_up(run, step, wish, settings).await
         }
+        StepKind::AmtComplete { realm, settings } => {
+            known::go_on(run, step, Goal::Complete, Some(realm), settings).await
+        }
+        StepKind::AmtRotate { realm, settings } => {
+            known::go_on(run, step, Goal::Rotate, Some(realm), settings).await
+        }
+        StepKind::AmtTakeOver { settings } => known::go_on(run, step, Goal::TakeOver, None, settings).await,
         StepKind::AmtUndo { generation } => ours::undo(run, step, *generation).await,
         StepKind::AmtConfirm { realm, last_proof } => ours::confirm(run, step, realm, last_proof).await,
         // The caller reads the chip and decides anew before anything is carried out.

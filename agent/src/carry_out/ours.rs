@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use oob_policy::{AmtOurs, Exit, History, OpenChange, Outcome, Status, Step};
 use oob_wsman::client::probe_realm;
-use oob_wsman::pthi::{ControlMode, GetControlMode, GetProvisioningState, ProvisioningState, Unprovision};
+use oob_wsman::pthi::{
+    Command, ControlMode, GetControlMode, GetProvisioningState, ProvisioningState, StopConfiguration,
+    Unprovision,
+};
 use serde_json::json;
 
 use super::amt::{Pthi, Trouble};
@@ -41,8 +44,11 @@ async fn undo_ours(run: &mut Run<'_>, generation: u32) -> Result<(), Failure> {
     };
     let mut pthi = Pthi::connect(run.machine).await?;
     let mode = pthi.ask(&GetControlMode).await?;
-    if mode != ControlMode::Client {
-        let text = format!("AMT is now in control mode {mode:?}; run again");
+    let state = pthi.ask(&GetProvisioningState).await?;
+    // In neither mode yet: a configuration that was begun and not ended (reference/amt.md 5.13).
+    let begun = (mode, state) == (ControlMode::None, ProvisioningState::In);
+    if mode != ControlMode::Client && !begun {
+        let text = format!("AMT is now in control mode {mode:?}, state {state:?}; run again");
         return Err(Failure::unchanged("state-changed", text));
     }
     let mut lme = Lme::expecting(run.machine, open.tls_pin.as_deref().and_then(pin)).await?;
@@ -54,6 +60,9 @@ async fn undo_ours(run: &mut Run<'_>, generation: u32) -> Result<(), Failure> {
         ));
     }
     drop(lme);
+    if begun {
+        return take_back_with(run, &mut pthi, &open, &StopConfiguration).await;
+    }
     unprovision(run, &mut pthi, &open).await
 }
 
@@ -98,9 +107,19 @@ pub(super) async fn take_back<'a>(
     }
 }
 
-/// PTHI `Unprovision`, once, and then the device is watched until it shows it.
+/// PTHI `Unprovision`.
 async fn unprovision<'a>(run: &mut Run<'a>, pthi: &mut Pthi<'a>, open: &OpenChange) -> Result<(), Failure> {
-    let asked = pthi.ask(&Unprovision).await;
+    take_back_with(run, pthi, open, &Unprovision).await
+}
+
+/// The call that takes back, once; then the device is watched until it shows it.
+async fn take_back_with<'a, C: Command<Reply = ()>>(
+    run: &mut Run<'a>,
+    pthi: &mut Pthi<'a>,
+    open: &OpenChange,
+    call: &C,
+) -> Result<(), Failure> {
+    let asked = pthi.ask(call).await;
     let until = run.machine.until(SHOWS);
     loop {
         match look(pthi, run).await {
@@ -128,7 +147,7 @@ async fn unprovision<'a>(run: &mut Run<'a>, pthi: &mut Pthi<'a>, open: &OpenChan
 }
 
 fn not_undone(why: &str) -> Failure {
-    Failure::indeterminate(format!("undoing client control mode over MEI: {why}"))
+    Failure::indeterminate(format!("taking the change back over MEI: {why}"))
 }
 
 /// What the device shows now: one question each, over a new connection if the old one is gone.
@@ -164,7 +183,7 @@ async fn ask_realm(machine: &Machine, history: &History) -> Result<oob_wsman::di
 }
 
 /// A SHA-256 as org state has it.
-fn pin(hex: &str) -> Option<Pin> {
+pub(super) fn pin(hex: &str) -> Option<Pin> {
     let mut pin = [0; 32];
     let digits = hex.as_bytes();
     if digits.len() != 64 || !hex.is_ascii() {

@@ -18,9 +18,9 @@ pub(super) type Client<'l, 'm> = oob_wsman::client::Client<&'l mut Lme<'m>>;
 pub(super) const ADMIN: &str = "admin";
 /// After activation AMT may call the right password wrong for some seconds; asking on would lock the account
 /// (reference/amt.md 0.7), so there is one second try after this pause.
-const SETTLE: Duration = Duration::from_secs(12);
+pub(super) const SETTLE: Duration = Duration::from_secs(12);
 /// Before a try that follows a lost connection.
-const AGAIN: Duration = Duration::from_secs(2);
+pub(super) const AGAIN: Duration = Duration::from_secs(2);
 
 /// Proves the credential. The right password is tried once more after the wrong one was refused, so that a locked
 /// account is not taken for a careful one; `again` is false where the caller logs in with it next anyway.
@@ -90,7 +90,7 @@ async fn see_refused<'a>(
 }
 
 /// One login over a new channel with a fresh nonce, and one read.
-async fn read_realm(
+pub(super) async fn read_realm(
     lme: &mut Lme<'_>,
     password: &Password,
     realm: &Realm,

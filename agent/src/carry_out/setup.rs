@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use oob_policy::{AmtSettings, Exit, OpenChange, Outcome, Status, Step, Value};
+use oob_policy::{AmtSettings, Exit, OpenChange, Outcome, Step};
 use oob_wsman::classes::ips::HostBasedSetupService;
 use oob_wsman::client::Login;
 use oob_wsman::digest::Realm;
@@ -23,11 +23,11 @@ use super::failure::{Failure, WsError, described};
 use super::lme::Lme;
 use super::ours::{ASK_EVERY, SHOWS, look, take_back};
 use super::proof::{ADMIN, Client, cnonce, ha1, prove};
-use super::settings::Applied;
-use super::{Run, outcome, settings, with_evidence};
+use super::record::{Proven, incomplete, record_proof};
+use super::{Run, settings};
 use crate::probe;
 use crate::secrets::Password;
-use crate::state::{Answer, JournalEntry, Kind, fold_open};
+use crate::state::{Answer, JournalEntry, fold_open};
 
 /// How long a device is watched that may have taken a call whose answer was lost.
 const LATE: Duration = Duration::from_secs(30);
@@ -203,7 +203,9 @@ async fn activate(
                     return Err(take_back(run, &mut pthi, lme, open, failure).await);
                 }
             };
-            record_proof(run, step, &session.open, &mode, &applied, instead.as_deref())
+            let activated =
+                Proven { mode: mode.word(), instead: instead.as_deref(), ..Proven::new(&session.open) };
+            record_proof(run, step, &Proven { applied: &applied, ..activated })
         }
         (Mode::Admin(_), Err(failure)) => Err(Failure::indeterminate(format!(
             "{}; AMT is in admin control mode, which only its password could take back; escrow holds the candidate",
@@ -211,13 +213,14 @@ async fn activate(
         ))),
         (Mode::Admin(_), Ok(())) => {
             // Proven and escrowed, so what comes next can only be missing, not lost.
-            let nothing = Applied::default();
-            let bare = record_proof(run, step, &session.open, &mode, &nothing, None)?;
+            let open = session.open.clone();
+            let activated = Proven { mode: mode.word(), ..Proven::new(&open) };
+            let bare = record_proof(run, step, &activated)?;
             if wanted.is_empty() {
                 return Ok(bare);
             }
             match settings::apply(run, &mut session, mode.shown(), wanted).await {
-                Ok(applied) => record_proof(run, step, &session.open, &mode, &applied, None),
+                Ok(applied) => record_proof(run, step, &Proven { applied: &applied, ..activated }),
                 Err(failure) => Ok(incomplete(run, step, bare, &session, &failure)),
             }
         }
@@ -232,21 +235,6 @@ pub(super) struct Session<'m> {
     pub(super) open: OpenChange,
     /// Escrow file of a MEBx password that was made: AMT may have taken it.
     pub(super) mebx_escrow: Option<String>,
-}
-
-/// AMT is ours, proven, and not all that policy asks; what was proven stands.
-fn incomplete(
-    run: &mut Run<'_>,
-    step: &Step,
-    bare: Outcome,
-    session: &Session<'_>,
-    failure: &Failure,
-) -> Outcome {
-    run.progress.end("failed");
-    let missing = Failure::incomplete(failure).recorded(run, step);
-    let mut evidence = bare.evidence;
-    evidence.extend(session.mebx_escrow.iter().map(|file| ("mebx_escrow".to_owned(), file.as_str().into())));
-    Outcome { evidence, ..missing }
 }
 
 /// Precondition, read again just before anything is changed.
@@ -325,9 +313,25 @@ fn escrow(run: &mut Run<'_>, realm: &Realm, mode: &Mode) -> Result<(Password, Op
     let run_id = run.chain.run().run_id.clone();
     let realm = realm.as_str().to_owned();
     run.journal
-        .append(JournalEntry::Begin { run_id, generation, realm: realm.clone(), escrow: file.clone() })
+        .append(JournalEntry::Begin {
+            run_id: run_id.clone(),
+            generation,
+            realm: realm.clone(),
+            escrow: file.clone(),
+            rotation: false,
+        })
         .map_err(not_stored)?;
-    Ok((password, OpenChange { generation, realm, escrow: file, call_sent: true, tls_pin: None }))
+    let open = OpenChange {
+        generation,
+        realm,
+        escrow: file,
+        call_sent: true,
+        tls_pin: None,
+        rotation: false,
+        run_id,
+        earlier: Vec::new(),
+    };
+    Ok((password, open))
 }
 
 /// Whether the device is in that control mode by our call. Asked until it shows the change, or long enough to be sure
@@ -372,74 +376,4 @@ async fn became_ours<'a>(
             _ => run.machine.pause(ASK_EVERY).await,
         }
     }
-}
-
-/// The proof as an event; the journal is closed with it. Called again where settings came after an earlier proof.
-fn record_proof(
-    run: &mut Run<'_>,
-    step: &Step,
-    open: &OpenChange,
-    mode: &Mode,
-    applied: &Applied,
-    instead: Option<&str>,
-) -> Result<Outcome, Failure> {
-    let body = json!({
-        "channel": "amt", "generation": open.generation, "realm": open.realm, "control_mode": mode.word(),
-        "escrow": open.escrow, "settings": applied.settings, "mebx_escrow": applied.mebx_escrow,
-        "tls_certificate_sha256": applied.tls.as_ref().map(|tls| &tls.pin),
-        "proof": ["pthi control mode and provisioning state", "login over a new channel with a fresh nonce",
-                  "a wrong password was refused", "settings read over a login of their own"],
-    });
-    let late = |error| Failure::not_recorded("AMT is set up and proven", &error);
-    let event = run.chain.record(run.store, Kind::Verified, body).map_err(late)?;
-    if fold_open(run.journal.entries()).is_some() {
-        run.journal.append(JournalEntry::Closed { generation: open.generation }).map_err(late)?;
-    }
-    let mut text = format!("AMT is in {}; a fresh login works, a wrong password is refused", mode.name());
-    let (asserted, read): (Vec<_>, Vec<_>) =
-        applied.settings.iter().map(String::as_str).partition(|word| *word == "mebx = true");
-    if !read.is_empty() {
-        text += &format!("; read back: {}", read.join(", "));
-    }
-    if !asserted.is_empty() {
-        text += "; AMT took the MEBx password and gives no way to read it back";
-    }
-    if let Some(tls) = &applied.tls {
-        text += match tls.shaken {
-            true => "; its own certificate was seen served",
-            false => {
-                "; its certificate was read back, a handshake with this firmware is not verifiable by this build"
-            }
-        };
-    }
-    if let Some(why) = instead {
-        text += &format!(". Admin control mode was not possible: {why}");
-    }
-    let done = Outcome { changed: true, ..outcome(step, Status::Done, text) };
-    let mut done = with_evidence(
-        done,
-        [
-            ("proof", "read-back".into()),
-            ("control_mode", mode.word().into()),
-            ("realm", open.realm.as_str().into()),
-            ("generation", u64::from(open.generation).into()),
-            ("escrow", open.escrow.as_str().into()),
-            ("event", event.into()),
-        ],
-    );
-    let mut add = |name: &str, value: Value| done.evidence.insert(name.to_owned(), value);
-    if !applied.settings.is_empty() {
-        add("settings", applied.settings.clone().into());
-    }
-    if let Some(tls) = &applied.tls {
-        add("tls_certificate_sha256", tls.pin.as_str().into());
-        add("tls_handshake", if tls.shaken { "seen" } else { "not verifiable by this build" }.into());
-    }
-    if let Some(file) = &applied.mebx_escrow {
-        add("mebx_escrow", file.as_str().into());
-    }
-    if let Some(why) = instead {
-        add("instead_of_acm", why.into());
-    }
-    Ok(done)
 }

@@ -23,6 +23,7 @@ use crate::certificate::Certified;
 use crate::cli::Apply;
 use crate::error::chain_of;
 use crate::firmware::Image;
+use crate::known::Known;
 use crate::log::Progress;
 use crate::machine::Machine;
 use crate::report;
@@ -84,6 +85,7 @@ struct Inputs {
     image: Option<Image>,
     certificate: Option<Certified>,
     issuer: Option<Certified>,
+    known: Vec<Known>,
     context: Context,
 }
 
@@ -115,7 +117,9 @@ async fn gather(arguments: &Apply) -> Result<Inputs, Stop> {
     let machine = open_machine(&arguments.root)?;
     let image = arguments.firmware_image.as_deref().map(Image::read).transpose();
     let image = image.map_err(|error| Stop::new(Exit::DeviceFailed, "image-unreadable", error))?;
+    let known = known_credentials(&arguments.known_credential)?;
     let detection = look(&machine).await;
+    require_of_this_device(&known, &detection)?;
     let live = machine.kind() == RootKind::Live;
     let mut context = Context {
         root: machine.kind(),
@@ -131,10 +135,38 @@ async fn gather(arguments: &Apply) -> Result<Inputs, Stop> {
         flash_unread: None,
         certificate: None,
         tls_ca_unusable: None,
+        known_credential: !known.is_empty(),
+        rotate: arguments.rotate,
     };
     let certificate = certificate(&policy, &detection, &mut context);
     let issuer = issuer(&policy, &detection, &mut context);
-    Ok(Inputs { policy, machine, detection, image, certificate, issuer, context })
+    Ok(Inputs { policy, machine, detection, image, certificate, issuer, known, context })
+}
+
+/// The credentials that the operator gave: two at most, since AMT locks at the third refusal.
+fn known_credentials(files: &[PathBuf]) -> Result<Vec<Known>, Stop> {
+    let stop = |text: String| Stop::new(Exit::Usage, "known-credential", text);
+    if files.len() > 2 {
+        return Err(stop(
+            "--known-credential may be given twice; a third try would lock AMT's account".to_owned(),
+        ));
+    }
+    files.iter().map(|file| Known::read(file).map_err(stop)).collect()
+}
+
+/// What was sealed for another machine is not tried on this one.
+fn require_of_this_device(known: &[Known], detection: &Detection) -> Result<(), Stop> {
+    let Some(ours) = &detection.device_id else { return Ok(()) };
+    let mut theirs = known.iter().filter_map(|known| known.sealed.as_ref());
+    match theirs.find(|sealed| sealed.device_id != *ours) {
+        Some(sealed) => {
+            let theirs = oob_policy::shown(&sealed.device_id);
+            let text =
+                format!("--known-credential is of device {theirs}, and this is {ours}; it was not tried");
+            Err(Stop::new(Exit::Usage, "known-credential", text))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The provisioning certificate that the rule of this machine names, if it is one that can be used.
@@ -233,7 +265,7 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
         inputs.read_flash(&readings, &mut progress).await;
         plan = inputs.decide(&history);
     }
-    let Inputs { policy, machine, detection, image, certificate, issuer, .. } = &inputs;
+    let Inputs { policy, machine, detection, image, certificate, issuer, known, .. } = &inputs;
     let run_id = new_run_id().map_err(|error| Stop::internal(chain_of(&error)))?;
     let mut chain = Chain::resume(
         crate::state::Run {
@@ -267,6 +299,7 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
             image: image.as_ref(),
             certificate: certificate.as_ref(),
             issuer: issuer.as_ref(),
+            known,
             aliases: aliases(machine),
             progress,
         };
@@ -396,6 +429,10 @@ fn steps_shown(plan: &Plan) -> usize {
     let lines = |what: &StepKind| match what {
         StepKind::AmtSetupCcm { settings } => 6 + usize::from(!settings.is_empty()),
         StepKind::AmtSetupAcm { settings, .. } => 7 + usize::from(!settings.is_empty()),
+        StepKind::AmtComplete { settings, .. } => 4 + usize::from(!settings.is_empty()),
+        StepKind::AmtRotate { settings, .. } | StepKind::AmtTakeOver { settings } => {
+            8 + usize::from(!settings.is_empty())
+        }
         // Reading is followed by the staging of what was read.
         StepKind::ReadFlash => 2,
         StepKind::AmtUndo { .. }

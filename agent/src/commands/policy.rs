@@ -61,6 +61,8 @@ pub(super) async fn explain(arguments: &Explain) -> Result<Exit, Stop> {
         flash_unread: None,
         certificate: None,
         tls_ca_unusable: None,
+        known_credential: false,
+        rotate: false,
     };
     let explanation = explain_policy(&policy, &detection, &context);
     if arguments.json {

@@ -193,6 +193,18 @@ pub(super) fn step(kind: &StepKind) -> String {
             if *or_ccm { " (or client control mode where the certificate is not accepted)" } else { "" },
             written(settings)
         ),
+        StepKind::AmtComplete { settings, .. } => {
+            format!("Log in with the given credential, once, and prove it{}", written(settings))
+        }
+        StepKind::AmtRotate { settings, .. } => format!(
+            "Log in with the given credential, once; escrow a new password, set it, prove it{}",
+            written(settings)
+        ),
+        StepKind::AmtTakeOver { settings } => format!(
+            "Take over what others set up: log in with the given credential, once; escrow a new password, set it, prove \
+             it{}",
+            written(settings)
+        ),
         StepKind::AmtConfirm { .. } => "See that the AMT we proved is the one that answers".to_owned(),
         StepKind::ReadFlash => "Read the flash chip, twice, and decide by what it holds".to_owned(),
         StepKind::Stage { method, keep, skipped } => staged(*method, keep, skipped),

@@ -87,6 +87,7 @@ fn set_up(
         generation,
         realm,
         escrow: file.clone(),
+        rotation: false,
     })?;
     journal.append(JournalEntry::Sending { call: "Setup".to_owned() })?;
     crate::probe::before("device mutating Setup");

@@ -15,6 +15,8 @@ use crate::escrow::MAX_GENERATION;
 /// - `verified`: `{"channel": "amt", "generation": 1, "realm", "control_mode", "escrow"}` makes AMT ours;
 /// - `verified`: `{"channel": "amt", "verified_remote": true, "generation", "realm", "address"}` is a proof from another host
 ///   of that same provisioning; it has no `escrow`, so it makes nothing ours;
+
+///   `settings`, `tls_certificate_sha256` and `mebx_escrow` tell what else was proven or asserted then;
 /// - `note`: `{"undone_generation": 1, "escrow": file}` makes that credential no longer ours. The file name tells it from
 ///   the same generation of another store; where it is missing, every credential of the generation is meant;
 /// - `staged`: `{"original_sha256", "result_sha256", "method", "manifest_sha256"}`;
@@ -48,6 +50,10 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
         amt,
         amt_older: proofs,
         amt_generation: amt_generation(stored, &events, journal),
+        tls_pin_sent: journal.iter().rev().find_map(|entry| match entry {
+            JournalEntry::Certificate { sha256 } => Some(sha256.clone()),
+            _ => None,
+        }),
         staged: newest(&events, &Kind::Staged, staged),
         locked_down: newest(&events, &Kind::Neutralized, locked_down),
         policy: events
@@ -111,11 +117,13 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
                 && text(note, "escrow").is_none_or(|escrow| escrow == ours.escrow)
         })
     };
-    let sealed_to = |escrow: &str| -> Vec<String> {
-        let told = events
+    let sealing = |escrow: &str| {
+        events
             .values()
-            .find(|event| event.kind == Kind::Escrowed && text(event, "escrow").as_deref() == Some(escrow));
-        let list = told.and_then(|event| event.body.get("recipients")?.as_array());
+            .find(|event| event.kind == Kind::Escrowed && text(event, "escrow").as_deref() == Some(escrow))
+    };
+    let sealed_to = |escrow: &str| -> Vec<String> {
+        let list = sealing(escrow).and_then(|event| event.body.get("recipients")?.as_array());
         list.into_iter().flatten().filter_map(|label| label.as_str().map(str::to_owned)).collect()
     };
     let mebx = |generation| {
@@ -138,8 +146,9 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
             recipients: sealed_to(&escrow),
             settings: settings(event),
             tls_pin: text(event, "tls_certificate_sha256"),
-
-            mebx_escrow: mebx(number(event, "generation")?),
+            sealed_by: sealing(&escrow).map(|event| event.run_id.clone()),
+            // A password that came later does not change the one of MEBx.
+            mebx_escrow: mebx(number(event, "generation")?).or_else(|| text(event, "mebx_escrow")),
             escrow,
         };
         (!undone(&ours)).then_some(((ours.generation, event.seq, *id), ours))

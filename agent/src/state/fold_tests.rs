@@ -126,6 +126,7 @@ fn generations_count_from_everywhere() {
         generation: 7,
         realm: "Digest:0".to_owned(),
         escrow: ESCROW.to_owned(),
+        rotation: false,
     };
     let escrowed =
         |generation| sign(1, None, Kind::Escrowed, json!({"channel": "amt", "generation": generation}));
@@ -144,6 +145,7 @@ fn a_recorded_proof_ends_the_open_change() {
         generation,
         realm: "Digest:0".to_owned(),
         escrow: ESCROW.to_owned(),
+        rotation: false,
     };
     let proof = stored(vec![sign(1, None, Kind::Verified, verified(1, ESCROW))]);
     assert_eq!(fold(&proof, &[begin(1)]).open, None);

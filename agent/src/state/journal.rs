@@ -21,7 +21,15 @@ use crate::probe;
 #[serde(tag = "entry", rename_all = "kebab-case")]
 pub enum JournalEntry {
     /// A credential is escrowed and about to be set; `realm` is the device's DigestRealm just before.
-    Begin { run_id: String, generation: u32, realm: String, escrow: String },
+    /// `rotation`: in place of a password that the device has.
+    Begin {
+        run_id: String,
+        generation: u32,
+        realm: String,
+        escrow: String,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        rotation: bool,
+    },
     /// The mutating call is about to be sent.
     Sending { call: String },
     /// What became of it as far as the answer tells.
@@ -90,10 +98,12 @@ impl Journal {
     /// Writes a line and waits until it is on disk.
     ///
     /// # Errors
-    /// Refuses to begin a change while an earlier one may be live on the device: that one is undone or closed first.
+    /// Refuses to begin a change while an earlier one may be live on the device: that one is undone or closed first. One
+    /// password may follow another, since whoever sends it has logged in.
     pub fn append(&mut self, entry: JournalEntry) -> Result<(), StateError> {
-        if let (JournalEntry::Begin { .. }, Some(open)) = (&entry, fold_open(&self.entries))
+        if let (JournalEntry::Begin { rotation, .. }, Some(open)) = (&entry, fold_open(&self.entries))
             && open.call_sent
+            && !(*rotation && open.rotation)
         {
             let what = format!("generation {} is not finished; undo or close it first", open.generation);
             return Err(StateError::corrupt(&self.path, &what));
@@ -128,10 +138,23 @@ pub fn fold_open(entries: &[JournalEntry]) -> Option<OpenChange> {
     let mut open: Option<OpenChange> = None;
     for entry in entries {
         match entry {
-            JournalEntry::Begin { generation, realm, escrow, .. } => {
-                let call_sent = open.is_some_and(|earlier| earlier.call_sent);
-                let (generation, realm, escrow) = (*generation, realm.clone(), escrow.clone());
-                open = Some(OpenChange { generation, realm, escrow, call_sent, tls_pin: None });
+            JournalEntry::Begin { run_id, generation, realm, escrow, rotation } => {
+                let before = open.filter(|open| open.call_sent);
+                let mut earlier = Vec::new();
+                if let Some(before) = before.as_ref().filter(|before| *rotation && before.rotation) {
+                    earlier.clone_from(&before.earlier);
+                    earlier.push(before.escrow.clone());
+                }
+                open = Some(OpenChange {
+                    generation: *generation,
+                    realm: realm.clone(),
+                    escrow: escrow.clone(),
+                    call_sent: before.is_some(),
+                    tls_pin: None,
+                    rotation: *rotation,
+                    run_id: run_id.clone(),
+                    earlier,
+                });
             }
             JournalEntry::Sending { .. } => {
                 if let Some(open) = &mut open {
@@ -145,7 +168,8 @@ pub fn fold_open(entries: &[JournalEntry]) -> Option<OpenChange> {
             }
             JournalEntry::Sent { answer, .. } => {
                 if let Some(open) = &mut open {
-                    open.call_sent = *answer != Answer::Refused;
+                    // A refusal tells nothing of an earlier change that was left open.
+                    open.call_sent = *answer != Answer::Refused || !open.earlier.is_empty();
                 }
             }
             JournalEntry::Disabling { .. } | JournalEntry::Disabled { .. } => {}
@@ -219,7 +243,13 @@ mod tests {
 
     fn begin(generation: u32) -> JournalEntry {
         let realm = "Digest:0".to_owned();
-        JournalEntry::Begin { run_id: "r".to_owned(), generation, realm, escrow: "amt.1.0.age".to_owned() }
+        JournalEntry::Begin {
+            run_id: "r".to_owned(),
+            generation,
+            realm,
+            escrow: "amt.1.0.age".to_owned(),
+            rotation: false,
+        }
     }
     fn sending() -> JournalEntry {
         JournalEntry::Sending { call: "Setup".to_owned() }

@@ -1,4 +1,6 @@
-//! `use`: Intel AMT in client control mode, below AMT 19.
+//! `use`: Intel AMT, below AMT 19.
+
+mod known;
 
 use super::{Case, Draft};
 use crate::pattern::{Version, version};
@@ -14,6 +16,7 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
         return refuse_verdict(case, &facts, draft);
     }
     match situation(case, &facts) {
+        Situation::Ours if known::takes(case) => known::ours(case, draft),
         Situation::Ours => {
             confirm(case, draft);
             require_credential(case, draft);
@@ -24,14 +27,17 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
             draft.steps.push(undo(case, open.generation));
             set_up(case, &facts, draft);
         }
+        Situation::Candidates(open) if case.context.known_credential => {
+            known::resume(case, &facts, open, draft)
+        }
         Situation::Candidates(open) => {
             let text = format!(
                 "a run of ours ended while credential generation {} was on its way, and AMT is now in a state that \
-                 cannot be taken back without a password (control mode {}): the candidate is {}; open the escrow files with \
-                 an identity, and try their passwords as admin, newest first, each once, 20 s apart",
+                 cannot be taken back without a password (control mode {}): {}; open the newest with an identity and run \
+                 again with `--known-credential FILE`, then the next, one a run and 20 s apart",
                 open.generation,
                 facts.mode,
-                shown(&open.escrow)
+                known::candidates(case, open)
             );
             refuse(draft, Exit::Indeterminate, "indeterminate", text);
         }
@@ -44,17 +50,16 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
             refuse(draft, Exit::Drift, "control-mode-drift", text);
         }
         Situation::Others => {
-            let way = if facts.mode == "acm" {
-                "admin control mode is taken back with its AMT admin password or in MEBx only"
-            } else {
-                "its owner can take client control mode back over MEI, without a password"
-            };
-            let text = format!(
-                "AMT is provisioned (state {}, control mode {}), and nothing in org state shows that we did it, so it \
-                 is not touched: {way}; then run again",
-                facts.provisioning, facts.mode
-            );
-            refuse(draft, Exit::Impossible, "provisioned-by-others", text);
+            if !known::take_over(case, &facts, draft) {
+                let text = format!(
+                    "AMT is provisioned (state {}, control mode {}), and nothing in org state shows that we did it, so it \
+                     is not touched: {}; then run again",
+                    facts.provisioning,
+                    facts.mode,
+                    known::way_out(case, &facts)
+                );
+                refuse(draft, Exit::Impossible, "provisioned-by-others", text);
+            }
             too_new(&facts, draft);
         }
         Situation::Unknown => {
@@ -115,7 +120,10 @@ fn situation<'a>(case: &Case<'a>, facts: &Facts<'_>) -> Situation<'a> {
     }
     let ours = case.history.amt.as_ref();
     let open = case.history.open.as_ref();
-    let newer = |open: &&OpenChange| ours.is_none_or(|ours| open.generation > ours.generation);
+    // A new password that was never sent, or was refused, leaves AMT as it was.
+    let newer = |open: &&OpenChange| {
+        ours.is_none_or(|ours| open.generation > ours.generation) && (open.call_sent || !open.rotation)
+    };
     match (ours, open.filter(newer)) {
         (Some(ours), None) if facts.mode != UNKNOWN && facts.mode != ours.control_mode => {
             Situation::ModeDrifted(&ours.control_mode)
@@ -123,7 +131,10 @@ fn situation<'a>(case: &Case<'a>, facts: &Facts<'_>) -> Situation<'a> {
         (Some(_), None) => Situation::Ours,
         // The call was never sent, so whoever provisioned it was not us.
         (_, Some(open)) if !open.call_sent => Situation::Others,
-        (_, Some(open)) if ["ccm", "none"].contains(&facts.mode) => Situation::Interrupted(open),
+        // What had a password before is not ours to take back.
+        (_, Some(open)) if ["ccm", "none"].contains(&facts.mode) && !open.rotation => {
+            Situation::Interrupted(open)
+        }
         (_, Some(open)) => Situation::Candidates(open),
         (None, None) => Situation::Others,
     }
@@ -161,14 +172,7 @@ fn set_up(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
         Some(_) => {}
     }
     too_new(facts, draft);
-    if let Some(why) = &case.context.escrow_not_durable {
-        let text = format!(
-            "a new credential would not be kept safe in --out, so none is made and AMT is not touched: {}; give an --out \
-             on a disk",
-            shown(why)
-        );
-        refuse(draft, Exit::EscrowNotDurable, "escrow-not-durable", text);
-    }
+    require_durable(case, draft);
     if let Some(ours) = case.history.amt.as_ref().filter(|_| facts.provisioning == "pre") {
         draft.warnings.push(format!(
             "drift: event {} proves AMT ours in control mode {}, and it is not provisioned any more; it is set up again \
@@ -206,6 +210,17 @@ fn set_up(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
             reversibility: Reversibility::WithCredential,
         },
     });
+}
+
+fn require_durable(case: &Case<'_>, draft: &mut Draft) {
+    if let Some(why) = &case.context.escrow_not_durable {
+        let text = format!(
+            "a new credential would not be kept safe in --out, so none is made and AMT is not touched: {}; give an --out \
+             on a disk",
+            shown(why)
+        );
+        refuse(draft, Exit::EscrowNotDurable, "escrow-not-durable", text);
+    }
 }
 
 /// The control mode that can be tried, where policy leaves a choice or asks for what cannot be.
@@ -277,8 +292,8 @@ fn require_settings(case: &Case<'_>, draft: &mut Draft) {
     let missing = lacking(&wanted, ours);
     if !missing.is_empty() {
         let text = format!(
-            "AMT is ours by event {}, and {} was not seen in force: unprovision it with its credential ({}) and run again, or \
-             change policy",
+            "AMT is ours by event {}, and {} was not seen in force: open its credential ({}) and run again with \
+             `--known-credential FILE`, or change policy",
             ours.event,
             missing.join(", "),
             shown(&ours.escrow)
@@ -396,7 +411,7 @@ fn require_credential(case: &Case<'_>, draft: &mut Draft) {
     if !ours.sealed {
         let text = format!(
             "AMT is ours by event {}, but its credential {} is not in this store or damaged: bring it back from another \
-             copy of org state, or have client control mode undone over MEI",
+             copy of org state, run again with `--known-credential FILE`, or have client control mode undone over MEI",
             ours.event,
             shown(&ours.escrow)
         );

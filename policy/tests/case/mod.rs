@@ -51,6 +51,8 @@ impl Case {
                 flash_unread: None,
                 certificate: None,
                 tls_ca_unusable: None,
+                known_credential: false,
+                rotate: false,
             },
         }
     }
@@ -80,6 +82,7 @@ impl Case {
             settings: Vec::new(),
             tls_pin: None,
 
+            sealed_by: None,
             mebx_escrow: None,
         });
         self
@@ -87,7 +90,16 @@ impl Case {
 
     pub fn open(mut self, generation: u32, call_sent: bool) -> Self {
         let (realm, escrow) = ("Digest:00".to_owned(), "amt.2.0000000000000000.age".to_owned());
-        self.history.open = Some(OpenChange { generation, realm, escrow, call_sent, tls_pin: None });
+        self.history.open = Some(OpenChange {
+            generation,
+            realm,
+            escrow,
+            call_sent,
+            tls_pin: None,
+            rotation: false,
+            run_id: String::new(),
+            earlier: Vec::new(),
+        });
         self
     }
 

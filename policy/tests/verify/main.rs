@@ -370,6 +370,9 @@ fn amt_is_compared_by_its_realm() {
         escrow: "amt.2.0000000000000000.age".into(),
         call_sent: true,
         tls_pin: None,
+        rotation: false,
+        run_id: String::new(),
+        earlier: Vec::new(),
     });
     check(&open, Rung::NotClaimed, 6, "indeterminate");
 }

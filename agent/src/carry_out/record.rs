@@ -1,0 +1,156 @@
+//! What was proven, as an event and as an outcome.
+
+use oob_policy::{AmtOurs, OpenChange, Outcome, Status, Step, Value};
+use serde_json::json;
+
+use super::failure::Failure;
+use super::settings::Applied;
+use super::setup::Session;
+use super::{Run, outcome, with_evidence};
+use crate::state::{JournalEntry, Kind, fold_open};
+
+/// AMT with a proven password.
+#[derive(Clone, Copy)]
+pub(super) struct Proven<'a> {
+    pub(super) open: &'a OpenChange,
+    /// `ccm` or `acm`.
+    pub(super) mode: &'static str,
+    pub(super) applied: &'a Applied,
+    /// What an earlier proof holds and this run did not touch.
+    pub(super) held: &'a Held,
+    /// Why admin control mode was not possible, where policy would rather have had it.
+    pub(super) instead: Option<&'a str>,
+    /// The device is another than before this step.
+    pub(super) changed: bool,
+}
+
+/// What an earlier proof of the same AMT holds besides its password.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) settings: Vec<String>,
+    pub(super) tls_pin: Option<String>,
+    pub(super) mebx_escrow: Option<String>,
+    /// The event of that proof.
+    pub(super) event: Option<String>,
+}
+
+impl Held {
+    pub(super) fn of(ours: &AmtOurs) -> Self {
+        Self {
+            settings: ours.settings.clone(),
+            tls_pin: ours.tls_pin.clone(),
+            mebx_escrow: ours.mebx_escrow.clone(),
+            event: Some(ours.event.clone()),
+        }
+    }
+}
+
+impl<'a> Proven<'a> {
+    /// Client control mode by this run, with nothing set besides.
+    pub(super) fn new(open: &'a OpenChange) -> Self {
+        const NO_SETTINGS: &Applied = &Applied { settings: Vec::new(), mebx_escrow: None, tls: None };
+        const NOTHING_HELD: &Held =
+            &Held { settings: Vec::new(), tls_pin: None, mebx_escrow: None, event: None };
+        Self { open, mode: "ccm", applied: NO_SETTINGS, held: NOTHING_HELD, instead: None, changed: true }
+    }
+
+    /// Every setting that was proven, by this run or before; what was set anew replaces what was held.
+    fn settings(&self) -> Vec<String> {
+        let name = |word: &str| word.split(" = ").next().unwrap_or_default().to_owned();
+        let anew = |word: &&String| self.applied.settings.iter().any(|it| name(it) == name(word));
+        let held = self.held.settings.iter().filter(|word| !anew(word));
+        held.chain(&self.applied.settings).cloned().collect()
+    }
+
+    fn tls_pin(&self) -> Option<&String> {
+        self.applied.tls.as_ref().map(|tls| &tls.pin).or(self.held.tls_pin.as_ref())
+    }
+
+    fn mebx_escrow(&self) -> Option<&String> {
+        self.applied.mebx_escrow.as_ref().or(self.held.mebx_escrow.as_ref())
+    }
+}
+
+/// The proof as an event; the journal is closed with it. Called again where settings came after an earlier proof.
+pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) -> Result<Outcome, Failure> {
+    let Proven { open, mode, applied, held, instead, changed } = *proven;
+    let settings = proven.settings();
+    let body = json!({
+        "channel": "amt", "generation": open.generation, "realm": open.realm, "control_mode": mode,
+        "escrow": open.escrow, "settings": settings, "mebx_escrow": proven.mebx_escrow(),
+        "tls_certificate_sha256": proven.tls_pin(), "settings_held_by": held.event,
+        "proof": ["pthi control mode and provisioning state", "login over a new channel with a fresh nonce",
+                  "a wrong password was refused", "settings read over a login of their own"],
+    });
+    let late = |error| Failure::not_recorded("AMT is set up and proven", &error);
+    let event = run.chain.record(run.store, Kind::Verified, body).map_err(late)?;
+    // A proof ends every change that was open before it.
+    while let Some(open) = fold_open(run.journal.entries()) {
+        run.journal.append(JournalEntry::Closed { generation: open.generation }).map_err(late)?;
+    }
+    let name = if mode == "acm" { "admin control mode" } else { "client control mode" };
+    let mut text = format!("AMT is in {name}; a fresh login works, a wrong password is refused");
+    let (asserted, read): (Vec<_>, Vec<_>) =
+        applied.settings.iter().map(String::as_str).partition(|word| *word == "mebx = true");
+    if !read.is_empty() {
+        text += &format!("; read back: {}", read.join(", "));
+    }
+    if !asserted.is_empty() {
+        text += "; AMT took the MEBx password and gives no way to read it back";
+    }
+    if let Some(tls) = &applied.tls {
+        text += match tls.shaken {
+            true => "; its own certificate was seen served",
+            false => {
+                "; its certificate was read back, a handshake with this firmware is not verifiable by this build"
+            }
+        };
+    }
+    if let Some(why) = instead {
+        text += &format!(". Admin control mode was not possible: {why}");
+    }
+    let done = Outcome { changed, ..outcome(step, Status::Done, text) };
+    let mut done = with_evidence(
+        done,
+        [
+            ("proof", "read-back".into()),
+            ("control_mode", mode.into()),
+            ("realm", open.realm.as_str().into()),
+            ("generation", u64::from(open.generation).into()),
+            ("escrow", open.escrow.as_str().into()),
+            ("event", event.into()),
+        ],
+    );
+    let mut add = |name: &str, value: Value| done.evidence.insert(name.to_owned(), value);
+    if !settings.is_empty() {
+        add("settings", settings.into());
+    }
+    if let Some(pin) = proven.tls_pin() {
+        add("tls_certificate_sha256", pin.as_str().into());
+    }
+    if let Some(tls) = &applied.tls {
+        add("tls_handshake", if tls.shaken { "seen" } else { "not verifiable by this build" }.into());
+    }
+    if let Some(file) = proven.mebx_escrow() {
+        add("mebx_escrow", file.as_str().into());
+    }
+    if let Some(why) = instead {
+        add("instead_of_acm", why.into());
+    }
+    Ok(done)
+}
+
+/// AMT is ours, proven, and not all that policy asks; what was proven stands.
+pub(super) fn incomplete(
+    run: &mut Run<'_>,
+    step: &Step,
+    bare: Outcome,
+    session: &Session<'_>,
+    failure: &Failure,
+) -> Outcome {
+    run.progress.end("failed");
+    let missing = Failure::incomplete(failure).recorded(run, step);
+    let mut evidence = bare.evidence;
+    evidence.extend(session.mebx_escrow.iter().map(|file| ("mebx_escrow".to_owned(), file.as_str().into())));
+    Outcome { evidence, ..missing }
+}
