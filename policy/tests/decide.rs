@@ -163,6 +163,79 @@ fn settings_follow_activation_and_a_later_run_wants_their_proof() {
 }
 
 #[test]
+fn a_known_credential_opens_what_a_password_opens_and_no_more() {
+    let known = |case: Case| case.context(|it| it.known_credential = true);
+    let rotating = |case: Case| known(case).context(|it| it.rotate = true);
+    let open = |case: Case, rotation: bool| {
+        case.open(2, true).history(|history| history.open.as_mut().unwrap().rotation = rotation)
+    };
+    let new = || Case::using("");
+    let ours = || new().amt("post", "ccm").ours(1);
+    let wishing = || Case::using("amt = { sol = true }").amt("post", "ccm").ours(1);
+    let lost = |case: Case| case.history(|history| history.amt.as_mut().unwrap().sealed = false);
+    let taking =
+        |mode: &str| Case::using(&format!("amt = {{ take_over = true, control_mode = \"{mode}\" }}"));
+    for (case, steps) in [
+        // Nothing to do with it: no login is tried.
+        (known(ours()), vec!["amt.confirm"]),
+        (known(new()), vec!["amt.setup-ccm"]),
+        (known(wishing()), vec!["amt.complete"]),
+        (known(lost(ours())), vec!["amt.complete"]),
+        (rotating(ours()), vec!["amt.rotate"]),
+        (rotating(wishing()), vec!["amt.rotate"]),
+        // Without it, the flag alone asks for nothing.
+        (ours().context(|it| it.rotate = true), vec!["amt.confirm"]),
+        (known(new().amt("post", "acm").open(1, true)), vec!["amt.complete"]),
+        (rotating(new().amt("post", "acm").open(1, true)), vec!["amt.rotate"]),
+        // Client control mode goes back without a password, unless it had one before.
+        (known(new().amt("post", "ccm").open(1, true)), vec!["amt.undo", "amt.setup-ccm"]),
+        (known(open(ours(), true)), vec!["amt.rotate"]),
+        (open(ours(), true), vec!["refuse.indeterminate"]),
+        (open(new().amt("post", "ccm"), true), vec!["refuse.indeterminate"]),
+        // A new password that was never sent changed nothing.
+        (
+            ours().open(2, false).history(|history| history.open.as_mut().unwrap().rotation = true),
+            vec!["amt.confirm"],
+        ),
+        (known(new().amt("post", "acm")), vec!["refuse.provisioned-by-others"]),
+        (taking("acm-or-ccm").amt("post", "acm"), vec!["refuse.provisioned-by-others"]),
+        (known(taking("acm-or-ccm").amt("post", "acm")), vec!["amt.take-over"]),
+        (known(taking("acm-or-ccm").amt("post", "ccm")), vec!["amt.take-over"]),
+        (known(taking("ccm").amt("post", "ccm")), vec!["amt.take-over"]),
+        (known(taking("ccm").amt("post", "acm")), vec!["refuse.control-mode-not-as-policy"]),
+        (known(taking("ccm").amt("in", "none")), vec!["refuse.provisioned-by-others"]),
+        (known(taking("ccm").amt("post", "unknown")), vec!["refuse.provisioned-by-others"]),
+        (
+            known(taking("ccm").amt("post", "ccm").fact("intel.amt.version", "19.0.0")),
+            vec!["refuse.amt-19-not-carried-out"],
+        ),
+        (known(new().amt("post", "acm").ours(1)), vec!["refuse.control-mode-drift"]),
+        (
+            rotating(ours()).context(|it| it.escrow_not_durable = Some("tmpfs".to_owned())),
+            vec!["refuse.escrow-not-durable"],
+        ),
+    ] {
+        assert_eq!(case.steps(), steps, "{:?} {:?} {:?}", case.detection.facts, case.history, case.context);
+    }
+    let (_, _, text) = open(ours(), true).refusal();
+    assert!(text.contains("amt.2.0000000000000000.age, amt.1.0000000000000000.age"), "{text}");
+    let (_, _, text) = known(new().amt("post", "acm")).refusal();
+    assert!(text.contains("`amt.take_over = true`"), "{text}");
+    let (_, _, text) = new().amt("in", "none").refusal();
+    assert!(text.contains("begun and not ended"), "{text}");
+}
+
+#[test]
+fn what_is_held_is_not_written_again() {
+    let case = Case::using("amt = { sol = true, kvm = false, clock = true, tls = \"required\" }");
+    let wanted = case.policy.rules[0].amt().settings;
+    assert!(wanted.beyond(&wanted.words()).is_empty());
+    assert_eq!(wanted.beyond(&[]), wanted);
+    let held = ["sol = false", "kvm = false", "tls = optional"].map(str::to_owned);
+    assert_eq!(wanted.beyond(&held).words(), ["clock = true", "sol = true", "tls = required"]);
+}
+
+#[test]
 fn refusals_of_the_policy_come_before_any_call() {
     let using = || Case::using("").own_recipients().live();
     let neutralizing = || Case::neutralizing("[\"soft-disable\"]").image(SoftDisable::Possible).live();

@@ -219,7 +219,7 @@ fn policies() -> impl Strategy<Value = Policy> {
     let rules = [
         "",
         "[[rule]]\nid = \"a\"\nmatch = { platform = \"intel\" }\naction = \"use\"\n",
-        "[[rule]]\nid = \"a\"\nmatch = { platform = \"intel\" }\naction = \"use\"\namt = { sol = true, control_mode = \"ccm\" }\n",
+        "[[rule]]\nid = \"a\"\nmatch = { platform = \"intel\" }\naction = \"use\"\namt = { sol = true, take_over = true, control_mode = \"ccm\" }\n",
         "[[rule]]\nid = \"a\"\nmatch = { platform = \"intel\" }\naction = \"use\"\namt = { mebx = true, control_mode = \"acm-or-ccm\", certificate = \"file:/c\" }\n",
         "[[rule]]\nid = \"a\"\nmatch = { virtual = false }\naction = \"neutralize\"\nneutralize = { methods = [\"clean+soft-disable\", \"soft-disable\", \"report-only\"] }\n",
         "[[rule]]\nid = \"a\"\nmatch = { product = \"*\" }\naction = \"neutralize\"\nneutralize = { methods = [\"lockdown\", \"soft-disable\"], read_flash = true }\n",
@@ -253,7 +253,18 @@ proptest! {
                 StepKind::AmtUndo { generation } => {
                     let open = history.open.as_ref();
                     prop_assert!(open.is_some_and(|open| open.call_sent && open.generation == *generation));
+                    prop_assert!(open.is_some_and(|open| !open.rotation), "it had a password before");
                     prop_assert_ne!(detection.text("intel.amt.control_mode"), "acm");
+                }
+                StepKind::AmtComplete { realm, .. } | StepKind::AmtRotate { realm, .. } => {
+                    prop_assert!(context.known_credential && context.escrow_not_durable.is_none() && !context.weak_id);
+                    let known = history.amt.iter().map(|ours| &ours.realm);
+                    prop_assert!(known.chain(history.open.iter().map(|open| &open.realm)).any(|it| it == realm));
+                    prop_assert!(provisioning != "pre" || detection.text("intel.amt.control_mode") != "none");
+                }
+                StepKind::AmtTakeOver { .. } => {
+                    prop_assert!(context.known_credential && context.escrow_not_durable.is_none() && !context.weak_id);
+                    prop_assert!(policy.rules.iter().any(|rule| rule.amt().take_over));
                 }
                 StepKind::AmtSetupCcm { .. } => {
                     prop_assert!(context.escrow_not_durable.is_none() && !context.weak_id);

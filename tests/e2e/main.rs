@@ -16,6 +16,9 @@ mod foreign;
 mod honesty;
 mod inspect;
 mod lockdown;
+
+mod known;
+mod known_faults;
 mod neutralize;
 mod neutralize_file;
 mod order;

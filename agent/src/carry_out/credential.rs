@@ -73,6 +73,6 @@ impl Credential<'_> {
 }
 
 fn refuse(cause: &'static str, text: String) -> Failure {
-    let text = format!("{text}; the device was not touched");
+    let text = format!("{text}; no password was sent to the device");
     Failure { exit: oob_policy::Exit::EscrowNotDurable, cause, text }
 }

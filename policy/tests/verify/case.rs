@@ -145,6 +145,7 @@ impl Case {
             settings: Vec::new(),
             tls_pin: None,
 
+            sealed_by: None,
             mebx_escrow: None,
         });
         self.amt = AmtSeen::Realm(realm.into());
