@@ -13,6 +13,7 @@ use oob_tests::provisioning::{PASSPHRASE, SETTINGS, fixture, leaf_key, policy};
 use oob_tests::{Machine, agent_command, files, scratch, text};
 
 use crate::honesty::sealed;
+use crate::known::{of_others, taking};
 use crate::remote::{Ours, closed_port};
 use crate::use_acm;
 use crate::use_ccm::{arguments, escrow_files, open};
@@ -113,6 +114,34 @@ fn nothing_secret_of_a_look_from_another_host_is_written_anywhere() {
     assert_in_none(&searched, &needles(&realm, &password, &local_account_password(&ours.machine.dir)));
     // The search itself works: the realm is no secret, and stands in the event of this look.
     assert!(searched.iter().any(|(_, bytes)| contains(bytes, b"verified_remote")), "nothing is found at all");
+}
+
+#[test]
+fn a_credential_that_was_given_is_written_nowhere() {
+    for log_format in ["text", "json"] {
+        let scratch = scratch();
+        let (machine, known) = of_others(scratch.path(), &["--trace"]);
+        let secret: serde_json::Value = serde_json::from_slice(&fs::read(&known).unwrap()).unwrap();
+        let given = secret["password"].as_str().unwrap().to_owned();
+        let (policy, out) =
+            (taking(scratch.path(), ", sol = true, tls = \"required\""), scratch.path().join("out"));
+        let mut arguments = use_acm::arguments(&machine, &policy, &out).to_vec();
+        arguments.extend(["--known-credential", known.to_str().unwrap()]);
+        let mut searched = watch(&arguments, log_format);
+        for directory in [&out, &machine.dir] {
+            for file in files(directory) {
+                searched.push((file.display().to_string(), fs::read(&file).unwrap_or_default()));
+            }
+        }
+        let realm = machine.state()["realm"].as_str().unwrap().to_owned();
+        let new = sealed(&out, "amt")[0]["password"].as_str().unwrap().to_owned();
+        assert_ne!(new, given);
+        for password in [&given, &new] {
+            assert_in_none(&searched, &needles(&realm, password, &local_account_password(&machine.dir)));
+        }
+        let found = fs::read(&known).unwrap();
+        assert!(contains(&found, given.as_bytes()), "the search finds it where it is");
+    }
 }
 
 /// Runs the agent at trace level; what it wrote to its streams, and what others can see of its start.

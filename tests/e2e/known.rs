@@ -7,7 +7,7 @@ use std::process::Output;
 
 use md5::{Digest, Md5};
 use oob_tests::provisioning::{Org, policy, raise_serial};
-use oob_tests::{Machine, agent, code, json, scratch, text};
+use oob_tests::{Machine, agent, code, files, json, scratch, text};
 use serde_json::Value;
 use sha2::Sha256;
 
@@ -221,6 +221,54 @@ fn what_others_set_up_is_taken_over_where_policy_permits_it() {
     assert_eq!(passwords_outside_escrow(&state, &out), None, "the live password is in our own escrow");
     assert_eq!((&state["control_mode"], &state["settings"]["consent"]["required"]), (&2.into(), &0.into()));
     assert_rests(&machine, &permitting, &out);
+}
+
+#[test]
+fn a_configuration_that_was_begun_is_stopped_where_it_is_ours() {
+    for ours in [false, true] {
+        let scratch = scratch();
+        let machine =
+            Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &["--in-provisioning"]);
+        let (client, out) = (policy(scratch.path(), "control_mode = \"ccm\""), scratch.path().join("out"));
+        let run = apply(&machine, &client, &out);
+        assert_eq!((code(&run), &json(&run)["reason"]), (Some(8), &"provisioned-by-others".into()));
+        assert!(
+            json(&run)["text"].as_str().unwrap().contains("begun and not ended"),
+            "{}",
+            text(&run.stdout)
+        );
+        assert_eq!(machine.mutating_calls(), 0);
+        // What a run of ours would have left that died there; of another realm, it is of another AMT.
+        let realm = machine.state()["realm"].as_str().unwrap().to_owned();
+        let realm = if ours { realm } else { format!("Digest:{}", "0".repeat(32)) };
+        let journal = files(&out).into_iter().find(|file| name(file) == "journal.jsonl").unwrap();
+        let begin = format!(
+            "{{\"entry\":\"begin\",\"run_id\":\"r\",\"generation\":1,\"realm\":\"{realm}\",\
+             \"escrow\":\"amt.1.0123456789abcdef.age\"}}"
+        );
+        let sending = "{\"entry\":\"sending\",\"call\":\"IPS_HostBasedSetupService.Setup\"}";
+        let line = |entry: &str| {
+            let sum: String = Sha256::digest(entry).iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{},\"sum\":\"{}\"}}\n", entry.strip_suffix('}').unwrap(), &sum[..16])
+        };
+        fs::write(journal, line(&begin) + &line(sending)).unwrap();
+        let run = apply(&machine, &client, &out);
+        let told = format!("{}\n{}", text(&run.stdout), text(&run.stderr));
+        let stopped = machine.state()["counters"]["pthi:0x0400005e"].as_u64().unwrap_or(0);
+        if ours {
+            assert_eq!((code(&run), stopped), (Some(0), 1), "{told}");
+            assert_eq!(json(&run)["outcomes"][0]["step"], "amt.undo");
+            assert_eq!(machine.state()["control_mode"], 1);
+            assert_eq!(passwords_outside_escrow(&machine.state(), &out), None);
+        } else {
+            assert_eq!(
+                (code(&run), &json(&run)["reason"]),
+                (Some(8), &"provisioned-by-others".into()),
+                "{told}"
+            );
+            assert_eq!((stopped, machine.mutating_calls()), (0, 0));
+        }
+    }
 }
 
 #[test]

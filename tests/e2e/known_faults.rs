@@ -87,7 +87,7 @@ impl Case {
         if live.is_empty() && !(self.whose == Whose::Others && unchanged) {
             return Some("the live password is in no escrow file".to_owned());
         }
-        let Some(exit) = code(run) else { return None };
+        let exit = code(run)?;
         let Ok(result) = serde_json::from_slice::<Value>(&run.stdout) else {
             return Some("no JSON".to_owned());
         };

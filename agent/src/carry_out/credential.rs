@@ -26,7 +26,7 @@ impl Credential<'_> {
     /// into the event besides. Gives the password and the name of the escrow file.
     pub(super) fn escrow(&self, run: &mut Run<'_>, more: Value) -> Result<(Password, String), Failure> {
         let password = Password::generate_for_amt()
-            .map_err(|error| refuse("no-random-bytes", format!("making a password: {error}")))?;
+            .map_err(|error| refuse("no-random-bytes", &format!("making a password: {error}")))?;
         let file = self.seal(run, &password, more)?;
         Ok((password, file))
     }
@@ -56,7 +56,7 @@ impl Credential<'_> {
             notes: self.notes,
         };
         let sealed = escrow::seal(&plain, &recipients)
-            .map_err(|error| refuse("escrow-not-sealed", format!("sealing the password: {error}")))?;
+            .map_err(|error| refuse("escrow-not-sealed", &format!("sealing the password: {error}")))?;
         run.store.put_escrow(&ids.device_id, &sealed).map_err(not_stored)?;
         let file = sealed.name.to_string();
         let labels: Vec<String> = run.policy.recipients.iter().map(oob_policy::Recipient::label).collect();
@@ -72,7 +72,7 @@ impl Credential<'_> {
     }
 }
 
-fn refuse(cause: &'static str, text: String) -> Failure {
+fn refuse(cause: &'static str, text: &str) -> Failure {
     let text = format!("{text}; no password was sent to the device");
     Failure { exit: oob_policy::Exit::EscrowNotDurable, cause, text }
 }

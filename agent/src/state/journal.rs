@@ -117,10 +117,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Closes a change whose proof is among the events: the run that wrote it died before it could say so here.
+    /// Closes a change whose proof, or that of a later one, is among the events: the run that wrote it died before it
+    /// could say so here.
     pub fn close_proven(&mut self, history: &History) -> Result<(), StateError> {
         match (fold_open(&self.entries), &history.amt) {
-            (Some(open), Some(ours)) if open.generation == ours.generation => {
+            (Some(open), Some(ours)) if open.generation <= ours.generation => {
                 self.append(JournalEntry::Closed { generation: open.generation })
             }
             _ => Ok(()),
@@ -287,6 +288,49 @@ mod tests {
             let found = fold_open(&entries).map(|open| (open.generation, open.call_sent));
             assert_eq!(found, expected, "{entries:?}");
         }
+    }
+
+    fn rotate(generation: u32) -> JournalEntry {
+        JournalEntry::Begin {
+            run_id: format!("r{generation}"),
+            generation,
+            realm: "Digest:0".to_owned(),
+            escrow: format!("amt.{generation}.0.age"),
+            rotation: true,
+        }
+    }
+
+    #[test]
+    fn a_new_password_after_one_that_nobody_knows_of_leaves_both_open() {
+        let mut entries = vec![rotate(2), sending(), sent(Answer::Unknown), rotate(3)];
+        let open = fold_open(&entries).unwrap();
+        assert!(open.rotation && open.call_sent, "the earlier one may be live");
+        assert_eq!((open.run_id.as_str(), open.earlier.as_slice()), ("r3", &["amt.2.0.age".to_owned()][..]));
+        entries.extend([sending(), sent(Answer::Refused)]);
+        assert!(fold_open(&entries).unwrap().call_sent, "a refusal tells nothing of the earlier one");
+        // One that was refused is no candidate.
+        let refused = [rotate(2), sending(), sent(Answer::Refused), rotate(3)];
+        let open = fold_open(&refused).unwrap();
+        assert_eq!((open.call_sent, open.earlier.len()), (false, 0));
+        // Only one password follows another; a setup that may be live is ended first.
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = opened(&DirStore::at(dir.path())).unwrap();
+        for entry in [begin(1), sending()] {
+            journal.append(entry).unwrap();
+        }
+        assert!(journal.append(rotate(2)).is_err());
+        journal.append(Closed { generation: 1 }).unwrap();
+        for entry in [rotate(2), sending(), rotate(3), sending()] {
+            journal.append(entry).unwrap();
+        }
+        assert!(journal.append(begin(4)).is_err());
+    }
+
+    #[test]
+    fn lines_of_before_there_was_rotation_are_read() {
+        let line = encode(&begin(1)).unwrap();
+        assert!(!String::from_utf8(line).unwrap().contains("rotation"));
+        assert_eq!(decode(encode(&rotate(1)).unwrap().strip_suffix(b"\n").unwrap()), Some(rotate(1)));
     }
 
     fn opened(store: &DirStore) -> Result<Journal, StateError> {
