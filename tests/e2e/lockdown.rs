@@ -218,11 +218,26 @@ fn a_lost_answer_is_probed_and_never_answered_by_sending_again() {
 }
 
 #[test]
-fn a_device_that_does_not_show_it_is_told_as_unknown() {
-    // It says yes and MHC goes on saying that AMT is on.
+fn an_odd_answer_while_it_is_watched_is_passed_over() {
+    // The third time it is asked for its control mode is after the call whose answer was lost.
     let scratch = scratch();
     let faults = ["--fault", "pthi:0x0400006b=return-value:1#3", "--fault", "pthi:0x04000088=drop-after"];
     let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &faults);
     let run = apply(&machine, scratch.path());
     assert_locked(&run, &machine, scratch.path(), "one odd answer while watching");
+}
+
+#[test]
+fn a_device_that_cannot_be_read_back_is_told_as_unknown() {
+    let scratch = scratch();
+    // After the call it answers nothing but errors for as long as it is watched.
+    let odd: Vec<String> = (3..200).map(|nth| format!("pthi:0x0400006b=return-value:1#{nth}")).collect();
+    let faults: Vec<&str> = odd.iter().flat_map(|fault| ["--fault", fault]).collect();
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &faults);
+    let run = apply(&machine, scratch.path());
+    assert_eq!(code(&run), Some(6), "{}\n{}", text(&run.stdout), text(&run.stderr));
+    let result = json(&run);
+    assert_eq!((&result["reason"], &result["changed"]), (&"indeterminate".into(), &true.into()));
+    assert_eq!((count(&machine, PTHI), &machine.state()["amt_disabled"]), (1, &true.into()));
+    assert_rests(&machine, scratch.path(), "the next run sees it off");
 }

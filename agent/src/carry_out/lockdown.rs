@@ -99,7 +99,9 @@ async fn switch_off(run: &mut Run<'_>, mhc: bool) -> Result<Off, Failure> {
         Err(trouble) => Told::Unknown(trouble.to_string()),
     };
     end(run, call, &told)?;
-    let mut watch = Watch { machine: run.machine, pthi: Some(pthi), mhc };
+    // On a connection that owes an answer, the next one may be that one.
+    let pthi = Some(pthi).filter(|_| !matches!(told, Told::Unknown(_)));
+    let mut watch = Watch { machine: run.machine, pthi, mhc };
     let refused = match told {
         Told::Refused(why) => why,
         told => return settle(run, &mut watch, call, told).await,
