@@ -111,7 +111,7 @@ async fn switch_off(run: &mut Run<'_>, mhc: bool) -> Result<Off, Failure> {
         return record(run, call, seen, proven);
     }
     if !mhc {
-        return Err(refusal(format!("AMT refused {call}: {refused}")));
+        return Err(refusal(&format!("AMT refused {call}: {refused}")));
     }
     switch_off_by_mhc(run, &mut watch, &refused).await
 }
@@ -121,12 +121,12 @@ async fn switch_off_by_mhc(run: &mut Run<'_>, watch: &mut Watch<'_>, refused: &s
     match mhc::state(run.machine).await {
         Ok(switch) if switch.amt_enabled == Some(true) && switch.transition_allowed => {}
         Ok(switch) => {
-            return Err(refusal(format!(
+            return Err(refusal(&format!(
                 "{before}; and over MHC it may not be switched ({:#04x})",
                 switch.raw
             )));
         }
-        Err(why) => return Err(refusal(format!("{before}; and over MHC: {why}"))),
+        Err(why) => return Err(refusal(&format!("{before}; and over MHC: {why}"))),
     }
     begin(run, SWITCH)?;
     let told = match mhc::switch_off(run.machine).await {
@@ -136,12 +136,12 @@ async fn switch_off_by_mhc(run: &mut Run<'_>, watch: &mut Watch<'_>, refused: &s
     };
     end(run, SWITCH, &told)?;
     match told {
-        Told::Refused(why) => Err(refusal(format!("{before}; and {SWITCH}: {why}"))),
+        Told::Refused(why) => Err(refusal(&format!("{before}; and {SWITCH}: {why}"))),
         told => settle(run, watch, SWITCH, told).await,
     }
 }
 
-fn refusal(text: String) -> Failure {
+fn refusal(text: &str) -> Failure {
     Failure::unchanged("lockdown-refused", format!("{text}; AMT is as it was"))
 }
 

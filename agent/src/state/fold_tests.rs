@@ -120,6 +120,21 @@ fn the_longest_chain_wins_then_the_more_complete() {
 }
 
 #[test]
+fn the_last_lockdown_of_amt_is_known_and_that_of_the_engine_is_another_thing() {
+    let engine = sign(1, None, Kind::Neutralized, json!({"channel": "me", "method": "lockdown"}));
+    let off = json!({"channel": "amt", "method": "lockdown"});
+    let first = sign(2, Some(&engine), Kind::Neutralized, off.clone());
+    let second = sign(3, Some(&first), Kind::Neutralized, off);
+    let other = sign(4, Some(&second), Kind::Note, json!({"channel": "amt", "method": "lockdown"}));
+    let locked = |events: &[&SignedEvent]| {
+        fold(&stored(events.iter().map(|it| (*it).clone()).collect()), &[]).locked_down
+    };
+    assert_eq!(locked(&[&engine, &other]), None);
+    assert_eq!(locked(&[&engine, &first]), Some(first.id.clone()));
+    assert_eq!(locked(&[&other, &first, &second]), Some(second.id.clone()));
+}
+
+#[test]
 fn generations_count_from_everywhere() {
     let begin = JournalEntry::Begin {
         run_id: "r".to_owned(),
