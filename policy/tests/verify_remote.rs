@@ -17,6 +17,7 @@ fn claim(mode: &str, settings: &[&str], tls: bool) -> AmtOurs {
         settings: settings.iter().map(|it| (*it).to_owned()).collect(),
         tls_pin: tls.then(|| "ab".repeat(32)),
         mebx_escrow: None,
+        sealed_by: None,
     }
 }
 

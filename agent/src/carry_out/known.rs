@@ -75,7 +75,7 @@ async fn proceed(
     let known = log_in(run, &mut lme, &realm).await.map_err(left_open)?;
     run.progress.end("done");
     let mut password = Password::from_text(known.password.expose().to_owned());
-    prove(run, &mut lme, &password, &realm).await.map_err(|failure| {
+    prove(run, &mut lme, &password, &realm, true).await.map_err(|failure| {
         left_open(Failure::unchanged(
             "credential-not-proven",
             format!("{}; nothing was changed", failure.text),
@@ -107,7 +107,7 @@ async fn proceed(
     let open = if changes {
         let (new, open) = change_password(run, &mut lme, &realm, &password, generation + 1).await?;
         password = new;
-        let proven = prove(run, &mut lme, &password, &realm).await;
+        let proven = prove(run, &mut lme, &password, &realm, true).await;
         proven.map_err(|failure| Failure::indeterminate(failure.text))?;
         let proven = Proven { mode, held: &held, ..Proven::new(&open) };
         bare = Some(record_proof(run, step, &proven)?);

@@ -15,7 +15,6 @@ use crate::escrow::MAX_GENERATION;
 /// - `verified`: `{"channel": "amt", "generation": 1, "realm", "control_mode", "escrow"}` makes AMT ours;
 /// - `verified`: `{"channel": "amt", "verified_remote": true, "generation", "realm", "address"}` is a proof from another host
 ///   of that same provisioning; it has no `escrow`, so it makes nothing ours;
-
 ///   `settings`, `tls_certificate_sha256` and `mebx_escrow` tell what else was proven or asserted then;
 /// - `note`: `{"undone_generation": 1, "escrow": file}` makes that credential no longer ours. The file name tells it from
 ///   the same generation of another store; where it is missing, every credential of the generation is meant;
