@@ -66,7 +66,7 @@ fn cases() -> Vec<Case> {
             Leaf { purposes: vec![provisioning()], ..Leaf::default() },
             "but not serverAuth",
         ),
-        Case::of("expired", Leaf { years: (2010, 2020), ..Leaf::default() }, "expired at"),
+        Case::of("expired", Leaf { years: (2010, 2020), ..Leaf::default() }, "expired on"),
         Case::of("not yet valid", Leaf { years: (2040, 2045), ..Leaf::default() }, "is valid from"),
         Case {
             file: joined(&[leaf, second, first, &key]),

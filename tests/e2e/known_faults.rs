@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use oob_tests::provisioning::Org;
+use oob_tests::provisioning::{Org, raise_serial};
 use oob_tests::{Machine, agent_command, code, scratch, text};
 use serde_json::Value;
 
@@ -295,4 +295,48 @@ fn die(whose: Whose, point: usize) -> Result<(), String> {
 fn without_escrow(run: &Output) -> String {
     let result: Value = serde_json::from_slice(&run.stdout).unwrap_or_default();
     result["capability"]["channels"][0]["credential"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn killed_while_tls_is_added_one_more_run_with_the_credential_goes_on() {
+    let case = |dir: &Path| {
+        let org = Org::new(dir, "sol = true");
+        let machine = Machine::start("vpro-desktop-amt16", &dir.join("vpro"), &org.trusted());
+        let out = dir.join("out");
+        assert_eq!(code(&apply(&machine, &org.policy, &out)), Some(0));
+        let more = Org::new(dir, "sol = true, tls = \"required\"").policy;
+        raise_serial(&more, 2);
+        let known = opened(&escrow_files(&out)[0], dir);
+        (machine, more, out, known)
+    };
+    let started = |(machine, policy, out, known): &(Machine, PathBuf, PathBuf, PathBuf)| {
+        let mut command = agent_command();
+        command.args(arguments(machine, policy, out)).arg("--known-credential").arg(known);
+        command
+    };
+    let first = scratch();
+    let whole = case(first.path());
+    let trace = first.path().join("trace");
+    let run = started(&whole).env("OOB_PROBE_TRACE", &trace).output().unwrap();
+    assert_eq!(code(&run), Some(0), "{}", text(&run.stderr));
+    let trace = fs::read_to_string(trace).unwrap();
+    // From where the journal knows the certificate to where the proof has it.
+    let lines: Vec<&str> = trace.lines().collect();
+    let from = lines.iter().position(|line| line.contains("before device mutating certificate")).unwrap() + 1;
+    let step = if stride() == 1 { 1 } else { 9 };
+    for point in (from..=lines.len()).step_by(step) {
+        let scratch = scratch();
+        let struck = case(scratch.path());
+        let killed = started(&struck).env("OOB_PROBE_KILL", point.to_string()).output().unwrap();
+        let told = format!("point {point} ({}): {}", lines[point - 1], text(&killed.stderr));
+        assert_eq!(code(&killed), None, "{told}");
+        let (machine, policy, out, known) = &struck;
+        let without = apply(machine, policy, out);
+        assert!([Some(0), Some(9)].contains(&code(&without)), "{told}\n{}", said(&without));
+        let next = with(machine, policy, out, &[known], &[]);
+        assert_eq!(code(&next), Some(0), "{told}\n{}", said(&next));
+        let result: Value = serde_json::from_slice(&apply(machine, policy, out).stdout).unwrap();
+        assert_eq!(result["exit_code"], 0, "{told}\n{}", result["text"]);
+        assert!(machine.state()["tls"]["serving"].is_string(), "{told}");
+    }
 }
