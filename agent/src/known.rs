@@ -25,6 +25,8 @@ pub struct Sealed {
     pub run_id: String,
 }
 
+/// AMT's one administrator.
+pub const ADMIN: &str = "admin";
 /// An escrow file opens to 8 KiB at most.
 const LARGEST: u64 = 16 * 1024;
 /// What AMT takes (reference/amt.md 6).
@@ -36,6 +38,9 @@ impl Known {
     /// # Errors
     /// A sentence for people; it names the file and never what stands there.
     pub fn read(path: &Path) -> Result<Self, String> {
+        if path == Path::new("-") {
+            return Err("reading a credential: `-` is not read, give a file".to_owned());
+        }
         let shown = path.display();
         let fail = |error: std::io::Error| format!("reading {shown}: {error}");
         let file = open_regular(path).map_err(fail)?;
@@ -73,7 +78,7 @@ impl Known {
         if document.schema != "oob-secret/1" {
             return Err(not_that);
         }
-        if document.channel != "amt" || document.username != "admin" {
+        if document.channel != "amt" || document.username != ADMIN {
             return Err("it is the credential of something else than AMT's admin");
         }
         let (device_id, run_id) = (document.device_id.into_owned(), document.run_id.into_owned());

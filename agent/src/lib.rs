@@ -13,7 +13,6 @@ pub mod escrow;
 pub mod files;
 pub mod firmware;
 pub mod identity;
-pub mod known_credential;
 
 pub mod known;
 pub mod leaf;

@@ -14,7 +14,7 @@ use oob_wsman::digest::{Ha1, Realm};
 
 use crate::carry_out::cnonce;
 use crate::error::chain_of;
-use crate::known_credential::KnownCredential;
+use crate::known::{ADMIN, Known};
 use crate::secrets::Password;
 use crate::state::unhex;
 use transport::{Remote, RemoteError};
@@ -33,7 +33,7 @@ pub struct Logins {
 
 /// Logs in where `reached` leads, and reads the power state. Then a wrong password is tried once, and the right one
 /// again, so that a locked account is not taken for a careful one.
-pub async fn prove(reached: &Reached, claim: &AmtOurs, known: &KnownCredential) -> Logins {
+pub async fn prove(reached: &Reached, claim: &AmtOurs, known: &Known) -> Logins {
     let mut seen = Logins::default();
     seen.end = match prepare(reached, claim) {
         Ok((mut remote, realm)) => {
@@ -60,12 +60,12 @@ fn prepare(reached: &Reached, claim: &AmtOurs) -> Result<(Remote, Realm), Remote
 async fn log_in_and_read(
     remote: &mut Remote,
     realm: &Realm,
-    known: &KnownCredential,
+    known: &Known,
     seen: &mut Logins,
 ) -> Result<(), RemoteEnd> {
     let login = |password: &Password| {
         let password = Secret::new(password.expose().to_owned());
-        Login::Ha1(Ha1::new(&known.username, realm, &password))
+        Login::Ha1(Ha1::new(ADMIN, realm, &password))
     };
 
     // The client's first request has no Authorization; none is sent to another realm.

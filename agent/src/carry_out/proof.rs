@@ -10,12 +10,11 @@ use oob_wsman::digest::{Ha1, Realm};
 use super::Run;
 use super::failure::{Failure, WsError};
 use super::lme::Lme;
+pub(super) use crate::known::ADMIN;
 use crate::secrets::Password;
 
 pub(super) type Client<'l, 'm> = oob_wsman::client::Client<&'l mut Lme<'m>>;
 
-/// AMT's one administrator.
-pub(super) const ADMIN: &str = "admin";
 /// After activation AMT may call the right password wrong for some seconds; asking on would lock the account
 /// (reference/amt.md 0.7), so there is one second try after this pause.
 pub(super) const SETTLE: Duration = Duration::from_secs(12);

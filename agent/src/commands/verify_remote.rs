@@ -13,7 +13,7 @@ use super::verify::unreadable;
 use super::{Stop, print, print_json};
 use crate::cli::Verify;
 use crate::error::chain_of;
-use crate::known_credential::KnownCredential;
+use crate::known::Known;
 use crate::log::problem;
 use crate::remote::{Address, cleartext, prove, reach};
 use crate::report;
@@ -26,7 +26,7 @@ struct Target<'a> {
     address: Address,
     cleartext: Option<Address>,
     device_id: &'a str,
-    known: KnownCredential,
+    known: Known,
 }
 
 pub(super) async fn verify(arguments: &Verify, remote: &str) -> Result<Exit, Stop> {
@@ -68,8 +68,8 @@ fn target<'a>(arguments: &'a Verify, remote: &str) -> Result<Target<'a>, Stop> {
     let (Some(device_id), Some(file)) = (&arguments.device, &arguments.known_credential) else {
         return Err(usage("usage", "--remote needs --device and --known-credential".to_owned()));
     };
-    let known = KnownCredential::read(file).map_err(|why| usage("known-credential", why))?;
-    if known.device_id.as_ref().is_some_and(|of| of != device_id) {
+    let known = Known::read(file).map_err(|why| usage("known-credential", why))?;
+    if known.sealed.as_ref().is_some_and(|of| of.device_id != *device_id) {
         let text = format!("{} is the credential of another device than {device_id}", file.display());
         return Err(usage("known-credential", text));
     }
@@ -97,12 +97,12 @@ impl Claimed {
         let history = fold(&stored, &journal);
         // Where stores were merged there are several; a file that tells its generation tells which of them is meant.
         let mut proofs = history.amt.iter().chain(&history.amt_older);
-        let amt = match target.known.generation {
+        let amt = match target.known.sealed.as_ref().map(|it| it.generation) {
             Some(generation) => proofs.find(|ours| ours.generation == generation),
             None => proofs.next(),
         };
         let Some(amt) = amt.cloned() else {
-            let what = match target.known.generation {
+            let what = match target.known.sealed.as_ref().map(|it| it.generation) {
                 Some(generation) if history.amt.is_some() => format!("credential generation {generation}"),
                 _ => "AMT".to_owned(),
             };
