@@ -204,7 +204,12 @@ fn made(dir: &Path, name: &str) -> String {
 }
 
 fn stride() -> usize {
-    if std::env::var_os("OOB_CRASH_ALL").is_some() { 1 } else { 13 }
+    let asked = |name: &str| std::env::var_os(name).is_some();
+    match (asked("OOB_FAULTS_ALL"), asked("OOB_CRASH_ALL")) {
+        (true, _) => 1,
+        (_, true) => 7,
+        _ => 13,
+    }
 }
 
 #[test]
