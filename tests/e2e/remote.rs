@@ -111,7 +111,7 @@ impl Ours {
     }
 }
 
-fn payload(file: &Path) -> Value {
+pub(crate) fn payload(file: &Path) -> Value {
     let envelope: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
     let payload = BASE64_STANDARD.decode(envelope["payload"].as_str().unwrap()).unwrap();
     serde_json::from_slice(&payload).unwrap()

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use oob_tests::provisioning::{Org, SETTINGS, ca_key, policy};
-use oob_tests::{Machine, code, installed, json, scratch, text};
+use oob_tests::{Machine, code, files, installed, json, scratch, text};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa};
 use serde_json::Value;
 
 use crate::honesty::{passwords_outside_escrow, sealed};
+use crate::remote::payload;
 use crate::use_acm::apply;
 
 const NAME: &str = "desk-17";
@@ -188,6 +189,31 @@ fn what_goes_wrong_with_tls_is_taken_back_in_client_mode_and_told_in_admin_mode(
                 assert_eq!(state["control_mode"], expected, "{mode} {fault}: {said}");
             }
         }
+    }
+}
+
+/// A signed event claims what this run saw, and nothing that another run would have seen.
+#[test]
+fn the_event_names_what_was_seen_and_no_more() {
+    const SETTINGS_READ: &str = "settings read over a login of their own";
+    const HANDSHAKE: &str = "a TLS handshake with the certificate that was issued";
+    for (profile, wishes, told) in [
+        ("vpro-desktop-amt16", "control_mode = \"ccm\"", [false, false]),
+        ("vpro-desktop-amt16", "control_mode = \"ccm\", sol = true", [true, false]),
+        ("vpro-desktop-amt16", "control_mode = \"ccm\", tls = \"required\"", [true, true]),
+        ("vpro-desktop-amt12", "control_mode = \"ccm\", tls = \"required\"", [true, false]),
+    ] {
+        let scratch = scratch();
+        let policy = policy(scratch.path(), wishes);
+        let machine = Machine::start(profile, &scratch.path().join("vpro"), &[]);
+        let out = scratch.path().join("out");
+        let run = apply(&machine, &policy, &out);
+        assert_eq!(code(&run), Some(0), "{profile} {wishes}: {}", text(&run.stderr));
+        let events = files(&out).into_iter().filter(|file| file.to_str().unwrap().ends_with(".dsse.json"));
+        let event = events.map(|file| payload(&file)).find(|event| event["kind"] == "verified").unwrap();
+        let seen = |line: &str| event["body"]["proof"].as_array().unwrap().iter().any(|it| it == line);
+        assert!(seen("a wrong password was refused"), "{profile} {wishes}: {event:#}");
+        assert_eq!([seen(SETTINGS_READ), seen(HANDSHAKE)], told, "{profile} {wishes}: {event:#}");
     }
 }
 

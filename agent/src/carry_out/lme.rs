@@ -128,7 +128,7 @@ impl<'m> Lme<'m> {
     }
 
     /// From now on AMT must show this certificate; the session before it is given up.
-    pub(super) fn expect(&mut self, pin: Pin) {
+    pub(super) fn pin_to(&mut self, pin: Pin) {
         self.pin = Some(pin);
         (self.pump, self.http) = (None, None);
     }

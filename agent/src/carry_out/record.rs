@@ -66,6 +66,22 @@ impl<'a> Proven<'a> {
         self.applied.tls.as_ref().map(|tls| &tls.pin).or(self.held.tls_pin.as_ref())
     }
 
+    /// What was seen, and no more: an event is what an auditor reads.
+    fn evidence(&self) -> Vec<&'static str> {
+        let mut seen = vec![
+            "pthi control mode and provisioning state",
+            "login over a new channel with a fresh nonce",
+            "a wrong password was refused",
+        ];
+        if self.applied.settings.iter().any(|word| word != "mebx = true") {
+            seen.push("settings read over a login of their own");
+        }
+        if self.applied.tls.as_ref().is_some_and(|tls| tls.shaken) {
+            seen.push("a TLS handshake with the certificate that was issued");
+        }
+        seen
+    }
+
     fn mebx_escrow(&self) -> Option<&String> {
         self.applied.mebx_escrow.as_ref().or(self.held.mebx_escrow.as_ref())
     }
@@ -79,8 +95,7 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
         "channel": "amt", "generation": open.generation, "realm": open.realm, "control_mode": mode,
         "escrow": open.escrow, "settings": settings, "mebx_escrow": proven.mebx_escrow(),
         "tls_certificate_sha256": proven.tls_pin(), "settings_held_by": held.event,
-        "proof": ["pthi control mode and provisioning state", "login over a new channel with a fresh nonce",
-                  "a wrong password was refused", "settings read over a login of their own"],
+        "proof": proven.evidence(),
     });
     let late = |error| Failure::not_recorded("AMT is set up and proven", &error);
     let event = run.chain.record(run.store, Kind::Verified, body).map_err(late)?;

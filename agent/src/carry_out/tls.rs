@@ -95,7 +95,7 @@ pub(super) async fn secure(
     commit(&mut admin).await?;
     drop(admin);
     if local {
-        session.lme.expect(pin);
+        session.lme.pin_to(pin);
     }
     let served = Served { certificate, der, required, local };
     read_back(run, session, &served).await?;
