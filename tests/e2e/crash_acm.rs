@@ -120,7 +120,7 @@ fn die(death: &Death) -> Result<String, String> {
     }
     let before = machine.state();
     let next = apply(&machine, &org.policy, &out);
-    if let Some(what) = dishonest(&next, &before, &machine, &out, Target::Admin) {
+    if let Some(what) = dishonest(&next, &before, &machine, &out, Target::ADMIN) {
         return Err(told(&next, &what));
     }
     let exit = code(&next).unwrap_or(-1);
@@ -131,7 +131,7 @@ fn die(death: &Death) -> Result<String, String> {
     let mutating = machine.mutating_calls();
     let before = machine.state();
     let rest = apply(&machine, &org.policy, &out);
-    if let Some(what) = dishonest(&rest, &before, &machine, &out, Target::Admin) {
+    if let Some(what) = dishonest(&rest, &before, &machine, &out, Target::ADMIN) {
         return Err(told(&rest, &what));
     }
     if code(&rest) != Some(exit) || machine.mutating_calls() != mutating {

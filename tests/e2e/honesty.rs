@@ -5,47 +5,81 @@ use std::path::Path;
 use std::process::Output;
 
 use md5::{Digest, Md5};
+use oob_tests::provisioning::SETTINGS;
 use oob_tests::{Machine, code, text};
 use serde_json::Value;
 use sha2::Sha256;
 
 use crate::use_ccm::{escrow_files, open};
 
-/// A mode with what is set in it: what the target is, and how it is seen on the device.
+/// A control mode with what is set in it: what the target is, and how it is seen on the device.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Target {
+pub(crate) struct Target {
+    pub(crate) mode: Mode,
+    /// With TLS, and no cleartext beside it.
+    pub(crate) tls: bool,
+    /// The firmware has KVM, and policy wants it.
+    pub(crate) kvm: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
     Client,
     Admin,
 }
 
 impl Target {
-    pub(crate) const fn mode(self) -> u64 {
-        match self {
-            Self::Client => 1,
-            Self::Admin => 2,
+    pub(crate) const ADMIN: Self = Self { mode: Mode::Admin, tls: false, kvm: true };
+    pub(crate) const CLIENT: Self = Self { mode: Mode::Client, ..Self::ADMIN };
+
+    pub(crate) const fn with_tls(self) -> Self {
+        Self { tls: true, ..self }
+    }
+
+    /// As a machine of this type can reach it.
+    pub(crate) fn on(self, profile: &str) -> Self {
+        Self { kvm: !profile.starts_with("ism"), ..self }
+    }
+
+    pub(crate) fn is_admin(self) -> bool {
+        self.mode == Mode::Admin
+    }
+
+    /// What policy asks for besides the mode.
+    pub(crate) fn settings(self) -> String {
+        let settings = if self.is_admin() { SETTINGS } else { CLIENT_SETTINGS };
+        let settings = settings.replace("kvm = true", &format!("kvm = {}", self.kvm));
+        if self.tls { format!("{settings}, tls = \"required\"") } else { settings }
+    }
+
+    const fn number(self) -> u64 {
+        match self.mode {
+            Mode::Client => 1,
+            Mode::Admin => 2,
         }
     }
 
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Client => "ccm",
-            Self::Admin => "acm",
+    pub(crate) const fn word(self) -> &'static str {
+        match self.mode {
+            Mode::Client => "ccm",
+            Mode::Admin => "acm",
         }
     }
 
     /// The call that a run may send once.
     pub(crate) const fn one_shot(self) -> &'static str {
-        match self {
-            Self::Client => "wsman:IPS_HostBasedSetupService.Setup",
-            Self::Admin => "wsman:IPS_HostBasedSetupService.AdminSetup",
+        match self.mode {
+            Mode::Client => "wsman:IPS_HostBasedSetupService.Setup",
+            Mode::Admin => "wsman:IPS_HostBasedSetupService.AdminSetup",
         }
     }
 
     fn unlike_policy(self, state: &Value) -> Option<String> {
-        match self {
-            Self::Client => not_as_in_client_mode(state),
-            Self::Admin => not_as_policy_asks(state, true),
-        }
+        let set = match self.mode {
+            Mode::Client => redirection(state, self.kvm),
+            Mode::Admin => not_as_policy_asks(state, self.kvm),
+        };
+        set.or_else(|| if self.tls { without_tls(state) } else { None })
     }
 }
 
@@ -75,7 +109,7 @@ fn judge(run: &Output, before: &Value, state: &Value, out: &Path, target: Target
     match exit {
         0 => {
             ensure(
-                seen == (Some(target.mode()), Some(2)),
+                seen == (Some(target.number()), Some(2)),
                 "it says satisfied, and the device is not in the mode",
             )?;
             ensure(amt["control_mode"] == target.word(), "the record names another mode")?;
@@ -117,7 +151,7 @@ fn judge(run: &Output, before: &Value, state: &Value, out: &Path, target: Target
             )?;
         }
         9 => {
-            ensure(target == Target::Admin, "client control mode was left incomplete")?;
+            ensure(target.is_admin(), "client control mode was left incomplete")?;
             ensure(result["reason"] == "amt-incomplete", "drift for another reason")?;
             ensure(seen == (Some(2), Some(2)), "it says incomplete, and the device is not in the mode")?;
             ensure(amt["control_mode"] == "acm", "the record names another mode")?;
@@ -194,13 +228,19 @@ pub(crate) fn not_as_policy_asks(state: &Value, kvm: bool) -> Option<String> {
     redirection(state, kvm)
 }
 
-/// The settings of a client control mode run, see [`CLIENT_SETTINGS`].
-fn not_as_in_client_mode(state: &Value) -> Option<String> {
-    redirection(state, true)
-}
-
 /// What can be set in client control mode.
 pub(crate) const CLIENT_SETTINGS: &str = "clock = true, sol = true, ider = false, kvm = true";
+
+/// How the device differs from `tls = "required"`.
+fn without_tls(state: &Value) -> Option<String> {
+    let remote = &state["tls"]["committed"][0];
+    match () {
+        () if remote["enabled"] != true => Some("TLS is off".to_owned()),
+        () if remote["accepts_cleartext"] != false => Some("cleartext is open".to_owned()),
+        () if !state["tls"]["serving"].is_string() => Some("it serves no certificate".to_owned()),
+        () => None,
+    }
+}
 
 fn redirection(state: &Value, kvm: bool) -> Option<String> {
     let settings = &state["settings"];
