@@ -57,6 +57,13 @@ fn using_amt_follows_from_its_state_and_our_history() {
             }),
             vec!["refuse.credential-missing"],
         ),
+        // The AMT of another machine gets no login; a UUID in the other byte order is the same one.
+        (
+            new().fact("intel.amt.uuid", "11111111-0042-3510-8052-b4c04f4d3933"),
+            vec!["refuse.amt-of-another-machine"],
+        ),
+        (new().fact("intel.amt.uuid", "4C4C4544-0042-3510-8052-B4C04F4D3933"), vec!["amt.setup-ccm"]),
+        (new().fact("intel.amt.uuid", "44454c4c-4200-1035-8052-b4c04f4d3933"), vec!["amt.setup-ccm"]),
         (new().fact("intel.amt.verdict", "unknown"), vec!["refuse.amt-unknown"]),
         (new().fact("intel.amt.verdict", "absent"), vec!["refuse.amt-absent"]),
         (new().fact("intel.amt.verdict", "disabled"), vec!["refuse.amt-disabled"]),

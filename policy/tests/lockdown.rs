@@ -56,6 +56,7 @@ fn what_the_firmware_would_refuse_is_not_sent() {
         ("intel.amt.provisioning", "post", "AMT is provisioned (state post"),
         ("intel.amt.provisioning", "in", "AMT is provisioned (state in"),
         ("intel.amt.provisioning", "unknown", "whether AMT is provisioned is not known"),
+        ("intel.amt.uuid", "11111111-0042-3510-8052-b4c04f4d3933", "not this machine's AMT"),
         ("intel.amt.control_mode", "ccm", "control mode ccm"),
         ("intel.amt.control_mode", "acm", "control mode acm"),
         ("intel.amt.control_mode", "unknown", "whether AMT is provisioned is not known"),

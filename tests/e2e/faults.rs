@@ -21,7 +21,7 @@ use crate::honesty::{Target, dishonest, said};
 use crate::use_acm::apply;
 
 /// What may happen to a call, once.
-const FAULTS: [&str; 13] = [
+const FAULTS: [&str; 19] = [
     "return-value:1",
     "fault",
     "http-400",
@@ -35,6 +35,12 @@ const FAULTS: [&str; 13] = [
     "long",
     "wrong-command",
     "settle-401",
+    "redirect",
+    "basic",
+    "other-realm",
+    "huge",
+    "no-fields",
+    "odd-values",
 ];
 
 /// What may happen to this many calls in a row.
@@ -200,7 +206,7 @@ fn run_pairs(target: Target, profile: &'static str, pairs: usize) {
 fn run_each(wanted: &Wanted, of: &str, tried: &[(String, Vec<String>)]) {
     let (next, told) = (AtomicUsize::new(0), Mutex::new((BTreeMap::<String, usize>::new(), Vec::new())));
     thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..4 {
             scope.spawn(|| {
                 while let Some((name, faults)) = tried.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let ended = one(wanted, faults);

@@ -26,6 +26,7 @@ mod posture;
 mod release;
 mod remote;
 mod staging;
+mod strangers;
 mod use_acm;
 mod use_ccm;
 mod use_tls;

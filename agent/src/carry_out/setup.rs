@@ -162,6 +162,8 @@ async fn activate(
     let answer = match &said {
         Ok(()) => Answer::Accepted,
         Err(WsError::OutcomeUnknown { .. }) => Answer::Unknown,
+        // No refusal: a number that the call does not have says nothing of what became of it.
+        Err(WsError::ReturnValue(error)) if !error.is_known() => Answer::Unknown,
         Err(_) => Answer::Refused,
     };
     // Best effort: the journal already says that the call was sent.

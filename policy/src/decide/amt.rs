@@ -1,5 +1,6 @@
 //! `use`: Intel AMT, below AMT 19.
 
+pub(super) mod identity;
 mod known;
 
 use super::{Case, Draft};
@@ -14,6 +15,9 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
     let facts = Facts::of(case);
     if !facts.capable() {
         return refuse_verdict(case, &facts, draft);
+    }
+    if let Some(text) = identity::stranger(case) {
+        return refuse(draft, Exit::Impossible, "amt-of-another-machine", text);
     }
     match situation(case, &facts) {
         Situation::Ours if known::takes(case) => known::ours(case, draft),

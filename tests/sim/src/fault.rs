@@ -36,6 +36,18 @@ pub enum Fault {
     /// The call takes effect and is answered; for ten (scaled) seconds every login is then refused
     /// (`reference/amt.md` 0, fact 7).
     Settle401,
+    /// HTTP 302 to somewhere else, nothing was done; on MEI the connection closes.
+    Redirect,
+    /// HTTP 401 that asks for a password in clear, nothing was done; on MEI the connection closes.
+    Basic,
+    /// HTTP 401 with the realm of another device, nothing was done; on MEI the connection closes.
+    OtherRealm,
+    /// The call takes effect; the answer is well formed and longer than 1 MiB (MEI: than any message).
+    Huge,
+    /// The call takes effect; the answer has none of its fields.
+    NoFields,
+    /// The call takes effect; every number in the answer is one that nobody has heard of.
+    OddValues,
 }
 
 impl Fault {
@@ -51,6 +63,9 @@ impl Fault {
                 | Self::Stall
                 | Self::KillPeerBefore
                 | Self::Errno(_)
+                | Self::Redirect
+                | Self::Basic
+                | Self::OtherRealm
         )
     }
 }
@@ -79,6 +94,12 @@ impl FromStr for Fault {
             "long" => Self::Long,
             "wrong-command" => Self::WrongCommand,
             "settle-401" => Self::Settle401,
+            "redirect" => Self::Redirect,
+            "basic" => Self::Basic,
+            "other-realm" => Self::OtherRealm,
+            "huge" => Self::Huge,
+            "no-fields" => Self::NoFields,
+            "odd-values" => Self::OddValues,
             _ => bail!("reading fault {word:?}: no such fault; `oob-sim machine --help` lists them"),
         };
         ensure!(number.is_none(), "reading fault {word:?}: it takes no number");

@@ -157,6 +157,7 @@ impl Answer {
     pub fn render(&self, server: &str, stream: &mut Stream) -> Vec<u8> {
         let reason = match self.status {
             200 => "OK",
+            302 => "Found",
             303 => "See Other",
             400 => "Bad Request",
             401 => "Unauthorized",

@@ -30,6 +30,7 @@ pub mod profile;
 pub mod pthi;
 pub mod rsa;
 pub mod serve;
+pub mod spoil;
 pub mod store;
 pub mod tcp;
 pub mod tls;

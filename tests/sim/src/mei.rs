@@ -19,7 +19,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use crate::device::{Device, Inner};
 use crate::fault::Fault;
 use crate::profile::{Facts, swapped};
-use crate::{lme, mhc, pthi};
+use crate::{lme, mhc, pthi, spoil};
 
 /// A firmware client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,7 +266,14 @@ fn converse(device: &Device, client: Client, peer: &Peer) -> bool {
             peer.kill();
             return false;
         }
-        Some(Fault::DropBefore | Fault::Errno(_) | Fault::Http(_)) => return false,
+        Some(
+            Fault::DropBefore
+            | Fault::Errno(_)
+            | Fault::Http(_)
+            | Fault::Redirect
+            | Fault::Basic
+            | Fault::OtherRealm,
+        ) => return false,
         Some(Fault::Stall) => {
             hush(peer);
             return false;
@@ -320,7 +327,7 @@ fn spoil(fault: Option<Fault>, inner: &mut Inner, client: Client, reply: &mut Ve
                 *byte ^= 0x01;
             }
         }
-        _ => {}
+        _ => spoil::worsen_message(fault, reply, if client == Client::Pthi { 16 } else { 4 }),
     }
 }
 

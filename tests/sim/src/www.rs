@@ -6,6 +6,7 @@ use crate::device::{Device, Inner};
 use crate::digest::{Login, Origin, challenge, judge, settle_login};
 use crate::fault::Fault;
 use crate::http::{Answer, Parsed, Request, parse};
+use crate::spoil;
 use crate::wsman;
 
 /// What to do with the connection, in order.
@@ -123,6 +124,9 @@ impl<'a> Server<'a> {
         request: &Request,
         fault: Option<Fault>,
     ) -> Answer {
+        if let Some(answer) = spoil::instead(fault, &inner.amt.realm) {
+            return answer;
+        }
         match fault {
             Some(Fault::Http(401)) => return unauthorized(&mut inner.amt, false),
             Some(Fault::Http(status)) => return Answer::page(status, "The request could not be served."),
@@ -141,7 +145,9 @@ impl<'a> Server<'a> {
             inner.ledger.count_kind(&request.operation);
         }
         let reply = wsman::answer(parsed, &mut inner.amt, &self.device.facts, *account, fault);
-        Answer::soap(reply.status, reply.body)
+        let mut answer = Answer::soap(reply.status, reply.body);
+        spoil::worsen(fault, &mut answer);
+        answer
     }
 
     fn server(&self) -> String {

@@ -17,6 +17,11 @@ pub struct ReturnValueError {
 }
 
 impl ReturnValueError {
+    /// Whether the method has this value. One that it does not have says nothing of what the device did.
+    pub fn is_known(&self) -> bool {
+        self.meaning != UNHEARD_OF
+    }
+
     /// The value in the numbering that AMT's own classes share with PTHI.
     pub fn status(&self) -> PtStatus {
         PtStatus(self.code)
@@ -49,6 +54,8 @@ pub fn check_return_value(
     }
 }
 
+const UNHEARD_OF: &str = "no known meaning";
+
 /// `reference/amt.md` 7. The methods of IPS_HostBasedSetupService number for themselves, CIM methods as CIM
 /// does, the others share PT status.
 fn meaning(class: &str, method: &str, code: u32) -> &'static str {
@@ -59,13 +66,13 @@ fn meaning(class: &str, method: &str, code: u32) -> &'static str {
             "AdminSetup" | "UpgradeClientToAdmin" => ADMIN_SETUP,
             _ => &[],
         };
-        return own.iter().find(|row| row.0 == code).map_or("no known meaning", |row| row.1);
+        return own.iter().find(|row| row.0 == code).map_or(UNHEARD_OF, |row| row.1);
     }
     // Power, KVM and redirection number as CIM does; the low numbers mean other things in AMT's own classes.
     if class.starts_with("CIM_") || method == "RequestStateChange" {
-        return CIM.iter().find(|row| row.0 == code).map_or("no known meaning", |row| row.1);
+        return CIM.iter().find(|row| row.0 == code).map_or(UNHEARD_OF, |row| row.1);
     }
-    PtStatus(code).name().unwrap_or("no known meaning")
+    PtStatus(code).name().unwrap_or(UNHEARD_OF)
 }
 
 const SETUP: &[(u32, &str)] = &[

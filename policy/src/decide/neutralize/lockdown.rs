@@ -5,6 +5,7 @@
 //! "off, and not satisfied: default MEBx password" without a provisioning certificate (DESIGN section 9).
 
 use super::super::Case;
+use super::super::amt::identity::stranger;
 use super::judge::Judgment;
 use super::{before, read_only};
 use crate::pattern::version;
@@ -17,6 +18,9 @@ pub(super) fn judge<'a>(case: &Case<'a>) -> Judgment<'a> {
         fact.map_or(String::new(), |reason| format!(" ({})", shown(reason)))
     };
     let skip = |text: String| Judgment::Skipped(text);
+    if let Some(text) = stranger(case) {
+        return skip(text);
+    }
     match detection.text("intel.amt.verdict") {
         "capable" | "standard-manageability" => {}
         "disabled" => return Judgment::LockedDown(case.history.locked_down.clone()),
