@@ -1,4 +1,4 @@
-//! Killed anywhere on the way to admin control mode: one more run ends at the target, or says what is missing, or that it
+//! Killed anywhere on the way: one more run ends at the target, or says what is missing, or that it
 //! does not know and which escrow file is the candidate. It never claims what is not so.
 //!
 //! `cargo test` runs a sample, `OOB_CRASH_ALL=1` a larger one as in `.ci/run`, `OOB_FAULTS_ALL=1` the whole.
@@ -10,11 +10,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use oob_tests::provisioning::{Org, SETTINGS};
-use oob_tests::{Machine, agent_command, code, scratch, text};
+use oob_tests::{agent_command, code, scratch, text};
 
 use crate::honesty::{Target, dishonest, passwords_outside_escrow, said};
 use crate::use_acm::{apply, arguments};
+use crate::wanted::Wanted;
 
 /// Where a run dies.
 enum Death {
@@ -34,13 +34,12 @@ fn stride() -> usize {
 }
 
 /// Crash points, line by line, and device calls of a run that nobody kills.
-pub(crate) fn undisturbed() -> (String, Vec<String>) {
+pub(crate) fn undisturbed(wanted: &Wanted) -> (String, Vec<String>) {
     let scratch = scratch();
-    let org = Org::new(scratch.path(), SETTINGS);
-    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &org.trusted());
+    let machine = wanted.machine(scratch.path(), &[]);
     let trace = scratch.path().join("trace");
     let run = agent_command()
-        .args(arguments(&machine, &org.policy, &scratch.path().join("out")))
+        .args(arguments(&machine, &wanted.policy, &scratch.path().join("out")))
         .env("OOB_PROBE_TRACE", &trace)
         .output()
         .expect("running oob-agent");
@@ -49,8 +48,20 @@ pub(crate) fn undisturbed() -> (String, Vec<String>) {
 }
 
 #[test]
-fn killed_anywhere_one_more_run_ends_well_or_says_what_is_missing() {
-    let (trace, calls) = undisturbed();
+fn killed_on_the_way_to_admin_control_mode() {
+    die_everywhere(Target::ADMIN.with_tls(), "vpro-desktop-amt16");
+}
+
+#[test]
+fn killed_on_the_way_to_client_control_mode() {
+    die_everywhere(Target::CLIENT.with_tls(), "vpro-desktop-amt16");
+}
+
+/// One more run ends well, or says what is missing.
+fn die_everywhere(target: Target, profile: &'static str) {
+    let scratch = scratch();
+    let wanted = Wanted::new(target, profile, scratch.path());
+    let (trace, calls) = undisturbed(&wanted);
     let points = trace.lines().count();
     let by_call = ["kill-peer-before", "kill-peer-after"]
         .into_iter()
@@ -68,7 +79,7 @@ fn killed_anywhere_one_more_run_ends_well_or_says_what_is_missing() {
                             format!("point {point} ({})", trace.lines().nth(point - 1).unwrap_or_default())
                         }
                     };
-                    let ended = die(death);
+                    let ended = die(&wanted, death);
                     let mut told = told.lock().unwrap();
                     match ended {
                         Ok(exit) => *told.0.entry(exit).or_default() += 1,
@@ -82,8 +93,9 @@ fn killed_anywhere_one_more_run_ends_well_or_says_what_is_missing() {
     let counts: Vec<String> = exits.iter().map(|(exit, count)| format!("{exit}: {count}")).collect();
     let _ = writeln!(
         std::io::stderr(),
-        "crash matrix, acm: {} of {} deaths ({} device calls twice, {points} crash points), {} dishonest; exit of the \
+        "crash matrix, {profile} {}: {} of {} deaths ({} device calls twice, {points} crash points), {} dishonest; exit of the \
          next run: {}",
+        target.word(),
         deaths.len(),
         2 * calls.len() + points,
         calls.len(),
@@ -94,19 +106,17 @@ fn killed_anywhere_one_more_run_ends_well_or_says_what_is_missing() {
 }
 
 /// Dies there and runs again; the exit code of the second run, or what was wrong.
-fn die(death: &Death) -> Result<String, String> {
+fn die(wanted: &Wanted, death: &Death) -> Result<String, String> {
     let scratch = scratch();
-    let org = Org::new(scratch.path(), SETTINGS);
     let fault = match death {
         Death::Call(side, call) => Some(format!("call:{call}={side}")),
         Death::Point(_) => None,
     };
-    let mut options = org.trusted().to_vec();
-    options.extend(fault.iter().flat_map(|fault| ["--fault", fault.as_str()]));
-    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &options);
+    let faults: Vec<&str> = fault.iter().map(String::as_str).collect();
+    let machine = wanted.machine(scratch.path(), &faults);
     let out = scratch.path().join("out");
     let mut first = agent_command();
-    first.args(arguments(&machine, &org.policy, &out));
+    first.args(arguments(&machine, &wanted.policy, &out));
     if let Death::Point(point) = death {
         first.env("OOB_PROBE_KILL", point.to_string());
     }
@@ -119,19 +129,21 @@ fn die(death: &Death) -> Result<String, String> {
         return Err(told(&killed, &what));
     }
     let before = machine.state();
-    let next = apply(&machine, &org.policy, &out);
-    if let Some(what) = dishonest(&next, &before, &machine, &out, Target::ADMIN) {
+    let next = apply(&machine, &wanted.policy, &out);
+    if let Some(what) = dishonest(&next, &before, &machine, &out, wanted.target) {
         return Err(told(&next, &what));
     }
     let exit = code(&next).unwrap_or(-1);
-    if ![0, 6, 9].contains(&exit) {
+    // Client control mode is taken back over MEI and done again, so nothing less than the target will do.
+    let ends: &[i32] = if wanted.target.is_admin() { &[0, 6, 9] } else { &[0] };
+    if !ends.contains(&exit) {
         return Err(told(&next, "it does not go on"));
     }
     // And it rests there.
     let mutating = machine.mutating_calls();
     let before = machine.state();
-    let rest = apply(&machine, &org.policy, &out);
-    if let Some(what) = dishonest(&rest, &before, &machine, &out, Target::ADMIN) {
+    let rest = apply(&machine, &wanted.policy, &out);
+    if let Some(what) = dishonest(&rest, &before, &machine, &out, wanted.target) {
         return Err(told(&rest, &what));
     }
     if code(&rest) != Some(exit) || machine.mutating_calls() != mutating {

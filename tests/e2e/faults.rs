@@ -6,19 +6,17 @@
 //! has the counts of a whole run.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use oob_tests::provisioning::{Org, policy};
-use oob_tests::{Machine, code, scratch, text};
+use oob_tests::{Machine, code, scratch};
 
 use crate::honesty::{Target, dishonest, said};
 use crate::use_acm::apply;
+use crate::wanted::Wanted;
 
 /// What may happen to a call, once.
 const FAULTS: [&str; 19] = [
@@ -110,46 +108,6 @@ fn nor_does_one_on_any_generation_in_either_mode() {
         for (mode, target) in [Target::ADMIN, Target::CLIENT].into_iter().enumerate() {
             run_diagonal(target.with_tls().on(profile), profile, 2 * place + mode, step);
         }
-    }
-}
-
-/// What a run needs besides the machine.
-struct Wanted {
-    target: Target,
-    profile: &'static str,
-    policy: PathBuf,
-    root: Option<PathBuf>,
-}
-
-impl Wanted {
-    fn new(target: Target, profile: &'static str, dir: &Path) -> Self {
-        let settings = target.settings();
-        if target.is_admin() {
-            let org = Org::new(dir, &settings);
-            return Self { target, profile, policy: org.policy, root: Some(org.root) };
-        }
-        let policy = policy(dir, &format!("control_mode = \"ccm\", {settings}"));
-        Self { target, profile, policy, root: None }
-    }
-
-    /// The device calls of a run in which nothing goes wrong.
-    fn calls(&self, dir: &Path) -> Vec<String> {
-        let dir = dir.join("clean");
-        fs::create_dir(&dir).unwrap();
-        let machine = self.machine(&dir, &[]);
-        let before = machine.state();
-        let run = apply(&machine, &self.policy, &dir.join("out"));
-        assert_eq!(code(&run), Some(0), "{}", text(&run.stderr));
-        assert_eq!(dishonest(&run, &before, &machine, &dir.join("out"), self.target), None);
-        machine.calls()
-    }
-
-    fn machine(&self, dir: &Path, faults: &[&str]) -> Machine {
-        let mut arguments: Vec<&str> = faults.iter().flat_map(|fault| ["--fault", fault]).collect();
-        if let Some(root) = &self.root {
-            arguments.extend(["--trusted-root", root.to_str().unwrap()]);
-        }
-        Machine::start(self.profile, &dir.join("vpro"), &arguments)
     }
 }
 

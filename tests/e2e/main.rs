@@ -32,3 +32,4 @@ mod use_ccm;
 mod use_tls;
 mod verify;
 mod verify_file;
+mod wanted;

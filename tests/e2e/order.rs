@@ -8,7 +8,9 @@ use oob_tests::{Machine, code, installed, program, scratch, text, workspace};
 
 use crate::crash::undisturbed;
 use crate::crash_acm;
+use crate::honesty::Target;
 use crate::use_ccm::arguments;
+use crate::wanted::Wanted;
 
 #[test]
 fn the_credential_is_durable_before_the_device_sees_it() {
@@ -44,7 +46,9 @@ fn the_credential_is_durable_before_the_device_sees_it() {
 
 #[test]
 fn both_passwords_of_admin_control_mode_are_durable_before_the_device_sees_them() {
-    let (trace, _) = crash_acm::undisturbed();
+    let scratch = scratch();
+    let wanted = Wanted::new(Target::ADMIN, "vpro-desktop-amt16", scratch.path());
+    let (trace, _) = crash_acm::undisturbed(&wanted);
     let at = |from: usize, what: &str, parts: &[&str]| -> usize {
         let mut lines = trace.lines().enumerate().skip(from);
         let found = lines.find(|(_, line)| parts.iter().all(|part| line.contains(part)));
