@@ -3,6 +3,7 @@
 
 mod admin;
 mod admin_settings;
+mod leaving;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use crate::chance::{hex, random};
 use crate::device::{Settings, scaled};
 use crate::digest::{Account, Logins};
 use crate::features::{Clock, Features};
+use crate::habits::Habits;
 use crate::profile::Facts;
 use crate::store::{Store, Told};
 
@@ -71,6 +73,8 @@ pub mod status {
     pub const CERTIFICATE: u32 = 2063;
     /// `CERT_KEY_NOT_MATCH`.
     pub const KEY_MISMATCH: u32 = 2064;
+    /// `BLOCKING_COMPONENT`: later.
+    pub const BLOCKING: u32 = 2076;
     /// `IPS_HostBasedSetupService.Setup`: invalid state.
     pub const SETUP_STATE: u32 = 2;
     /// `IPS_HostBasedSetupService.Setup`: invalid parameter.
@@ -125,6 +129,8 @@ pub struct Amt {
     pub store: Store,
     /// The clock, which runs on through every unprovisioning.
     pub clock: Clock,
+    /// In what this machine differs from others of its type.
+    pub habits: Habits,
     facts: Facts,
     mebx_sha256: Option<String>,
     surroundings: Surroundings,
@@ -190,6 +196,7 @@ impl Amt {
             features: Features::new(facts),
             store: Store::default().emptied(),
             clock: Clock::default(),
+            habits: settings.habits.clone(),
             facts: facts.clone(),
             mebx_sha256: None,
             surroundings,
@@ -246,21 +253,6 @@ impl Amt {
             }
             _ => status::SETUP_PARAMETER,
         }
-    }
-
-    /// PTHI 0x10: client control mode only. In admin control mode and before provisioning it is the wrong state.
-    pub fn unprovision_locally(&mut self) -> u32 {
-        if self.control_mode == control::CLIENT { self.reset() } else { status::WRONG_STATE }
-    }
-
-    /// WS-Man `Unprovision`, for whoever has logged in on a provisioned device.
-    pub fn unprovision(&mut self) -> u32 {
-        if self.provisioning_state == provisioning::PRE { status::WRONG_STATE } else { self.reset() }
-    }
-
-    /// PTHI 0x5E: from in-provisioning back to before it; any other state is the wrong one.
-    pub fn stop_configuration(&mut self) -> u32 {
-        if self.provisioning_state == provisioning::IN { self.reset() } else { status::WRONG_STATE }
     }
 
     /// PTHI 0x88: disables AMT until MEBx enables it again; refused once provisioning has begun, and unknown before 12.
@@ -324,17 +316,6 @@ impl Amt {
             tls: self.store.told(),
             amt_disabled: self.disabled,
         }
-    }
-
-    fn reset(&mut self) -> u32 {
-        let Ok(realm) = new_realm() else { return status::INTERNAL };
-        self.realm = realm;
-        self.ha1 = None;
-        self.leave();
-        self.store = self.store.emptied();
-        self.logins = Logins::new(self.time_scale);
-        self.settling_until = None;
-        status::OK
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::amt::{Amt, Standing, Surroundings};
 use crate::chance::Stream;
 use crate::fault::{Fault, Spec};
+use crate::habits::Habits;
 use crate::ledger::Ledger;
 use crate::ports::Ports;
 use crate::profile::Facts;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub lme_drops_on_close: bool,
     /// What maker, MEBx and network gave to the firmware.
     pub surroundings: Surroundings,
+    /// In what this machine differs from others of its type.
+    pub habits: Habits,
 }
 
 impl Default for Settings {
@@ -36,7 +39,8 @@ impl Default for Settings {
         // 4095 is what AMT was seen to grant (`reference/amt.md` 3.2).
         let (time_scale, apf_window, surroundings) = (1.0, 4095, Surroundings::default());
         let (faults, trace, lme_drops_on_close) = (Vec::new(), false, false);
-        Self { faults, time_scale, seed: 1, trace, apf_window, lme_drops_on_close, surroundings }
+        let habits = Habits::default();
+        Self { faults, time_scale, seed: 1, trace, apf_window, lme_drops_on_close, surroundings, habits }
     }
 }
 

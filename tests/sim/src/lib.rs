@@ -19,6 +19,7 @@ pub mod device;
 pub mod digest;
 pub mod fault;
 pub mod features;
+pub mod habits;
 pub mod host;
 pub mod http;
 pub mod ledger;

@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file is a crate and uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a peer that cannot go on fails its test")]
 
+pub mod acm;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
