@@ -4,6 +4,7 @@
 mod admin;
 mod admin_settings;
 mod leaving;
+mod operation;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -49,6 +50,8 @@ pub mod status {
     pub const OK: u32 = 0;
     /// Something broke inside.
     pub const INTERNAL: u32 = 1;
+    /// `NOT_READY`: later.
+    pub const NOT_READY: u32 = 2;
     /// `INVALID_PT_MODE`: not in this state.
     pub const WRONG_STATE: u32 = 3;
     /// `INVALID_MESSAGE_LENGTH`.
@@ -142,7 +145,7 @@ pub struct Amt {
     time_scale: f64,
     settling_until: Option<Instant>,
     messages: u64,
-    cleared: bool,
+    operation: operation::Operation,
 }
 
 /// Who set a device up, as the setup audit record tells.
@@ -186,7 +189,7 @@ impl Amt {
                 false => provisioning::PRE,
             },
             realm: new_realm()?,
-            disabled: false,
+            disabled: settings.habits.amt_disabled,
             set_up_by: match surroundings.set_up_by.as_str() {
                 "" => None,
                 server => Some(SetUpBy::Server(server.to_owned())),
@@ -208,7 +211,7 @@ impl Amt {
             time_scale,
             settling_until: None,
             messages: 0x2e0,
-            cleared: false,
+            operation: operation::Operation::default(),
         })
     }
 
@@ -253,34 +256,6 @@ impl Amt {
             }
             _ => status::SETUP_PARAMETER,
         }
-    }
-
-    /// PTHI 0x88: disables AMT until MEBx enables it again; refused once provisioning has begun, and unknown before 12.
-    pub fn disable_and_clear(&mut self) -> u32 {
-        if self.facts.firmware.major < 12 {
-            return status::COMMAND;
-        }
-        if self.provisioning_state != provisioning::PRE {
-            return status::WRONG_STATE;
-        }
-        self.disabled = true;
-        self.cleared = true;
-        status::OK
-    }
-
-    /// Whether the host may switch AMT on and off: not once it is provisioned, and not once 0x88 disabled it.
-    #[must_use]
-    pub fn is_switchable(&self) -> bool {
-        self.provisioning_state == provisioning::PRE && !self.cleared
-    }
-
-    /// MHC `SetAmtOperationalState`.
-    pub fn switch(&mut self, on: bool) -> u32 {
-        if !self.is_switchable() {
-            return status::WRONG_STATE;
-        }
-        self.disabled = !on;
-        status::OK
     }
 
     /// Begins the time after activation in which good logins are refused too (`reference/amt.md` 0, fact 7).

@@ -1,5 +1,6 @@
 //! The device: its state, its account and its faults behind one lock. Every call of every peer passes here.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -71,7 +72,10 @@ impl Device {
     ///
     /// # Errors
     /// When the kernel gives no random bytes or the state file cannot be written.
-    pub fn new(facts: Facts, settings: Settings, state_file: PathBuf) -> io::Result<Self> {
+    pub fn new(facts: Facts, mut settings: Settings, state_file: PathBuf) -> io::Result<Self> {
+        // What the host said in an earlier life of this machine holds in this one.
+        let switched_on = fs::read(state_file.with_file_name(OPERATION)).is_ok_and(|word| word == ON);
+        settings.habits.amt_disabled &= !switched_on;
         let inner = Inner {
             amt: Amt::new(&facts, &settings)?,
             ledger: Ledger::default(),
@@ -146,6 +150,9 @@ impl Device {
 
     fn save(&self, inner: &Inner) -> io::Result<()> {
         let standing: Standing = inner.amt.standing();
+        if let Some(on) = inner.amt.next_start() {
+            fs::write(self.state_file.with_file_name(OPERATION), if on { ON } else { b"off" })?;
+        }
         inner.ledger.save(&self.state_file, &standing)
     }
 
@@ -154,6 +161,10 @@ impl Device {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Beside `state.json`, and outliving it: whether the host switched AMT on or off.
+const OPERATION: &str = "operation";
+const ON: &[u8] = b"on";
 
 /// `time` multiplied by `scale`, which the command line has checked.
 #[must_use]

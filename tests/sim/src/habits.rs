@@ -9,6 +9,12 @@ pub struct Habits {
     /// Refuse the first N Unprovision and PartialUnprovision with 2076: a component blocks it for now.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub blocking: u32,
+    /// Somebody switched AMT off, its maker or in BIOS setup; the host may switch it on over MHC from 16.1 on.
+    #[arg(long)]
+    pub amt_disabled: bool,
+    /// Switched on, AMT stays off until this machine is started again in the same directory.
+    #[arg(long, requires = "amt_disabled")]
+    pub enable_needs_reboot: bool,
     /// The actions of methods' answers end in `Response`: recorded of some firmware and not of other.
     #[arg(long)]
     pub response_suffix: bool,

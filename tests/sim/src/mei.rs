@@ -208,10 +208,13 @@ fn connect(device: &Device, slots: &Slots, socket: &Arc<OwnedFd>) {
         Some(Fault::SoapFault | Fault::Http(_)) => return refuse(ENODEV),
         _ => {}
     }
-    let disabled = device.act(|inner| inner.amt.disabled);
+    let (disabled, starting) = device.act(|inner| (inner.amt.disabled, inner.amt.is_starting()));
     let Some(client) = client.filter(|client| !(disabled && *client == Client::Lme)) else {
         return refuse(ENOTTY);
     };
+    if starting && client == Client::Lme {
+        return refuse(ENODEV);
+    }
     if !slots.take(client, socket) {
         return refuse(EBUSY);
     }

@@ -71,6 +71,9 @@ fn carry_out(request: &Request<'_>, amt: &mut Amt, facts: &Facts) -> Result<Vec<
     if amt.disabled {
         return Err(AMT_DISABLED);
     }
+    if amt.wants_it_again() {
+        return Err(status::NOT_READY);
+    }
     // The body is checked before anything is done: a command of the wrong length changes nothing.
     let wanted = match request.command & 0x7f_ffff {
         0x10 | 0x2d | 0x48 => 4,

@@ -58,7 +58,19 @@ pub struct Sim {
 
 impl Sim {
     pub fn start(profile: &str, more: &[&str]) -> Self {
-        let temp = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), profile, more)
+    }
+
+    /// Ended, and started again in the same directory.
+    pub fn restarted(mut self, profile: &str, more: &[&str]) -> Self {
+        self.stdin = None;
+        assert!(self.child.wait().unwrap().success());
+        let empty = tempfile::tempdir().unwrap();
+        let temp = std::mem::replace(&mut self._temp, empty);
+        Self::start_in(temp, profile, more)
+    }
+
+    fn start_in(temp: TempDir, profile: &str, more: &[&str]) -> Self {
         let dir = temp.path().join("machine");
         let mut child = Command::new(env!("CARGO_BIN_EXE_oob-sim"))
             .args(["machine", "--profile", profile, "--until-stdin-closes", "--trace", "--dir"])
