@@ -134,7 +134,7 @@ pub struct Amt {
     pub clock: Clock,
     /// In what this machine differs from others of its type.
     pub habits: Habits,
-    facts: Facts,
+    pub(crate) facts: Facts,
     mebx_sha256: Option<String>,
     surroundings: Surroundings,
     roots: Vec<Root>,

@@ -15,7 +15,21 @@ pub struct Habits {
     /// Switched on, AMT stays off until this machine is started again in the same directory.
     #[arg(long, requires = "amt_disabled")]
     pub enable_needs_reboot: bool,
+    /// LMS runs on the machine: it serves `lms:16992` and `lms:16993` of ports.json, and holds the LME client (EBUSY).
+    #[arg(long)]
+    pub lms: bool,
+    /// LMS runs and is restarting: its first N connections are closed at once.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub lms_restarting: u32,
     /// The actions of methods' answers end in `Response`: recorded of some firmware and not of other.
     #[arg(long)]
     pub response_suffix: bool,
+}
+
+impl Habits {
+    /// Whether LMS runs on the machine, restarting or not.
+    #[must_use]
+    pub fn has_lms(&self) -> bool {
+        self.lms || self.lms_restarting > 0
+    }
 }

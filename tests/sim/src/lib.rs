@@ -24,6 +24,7 @@ pub mod host;
 pub mod http;
 pub mod ledger;
 pub mod lme;
+pub mod lms;
 pub mod mei;
 pub mod mhc;
 pub mod ports;

@@ -215,6 +215,10 @@ fn connect(device: &Device, slots: &Slots, socket: &Arc<OwnedFd>) {
     if starting && client == Client::Lme {
         return refuse(ENODEV);
     }
+    // LMS has it, and LMS never lets go, not even while it restarts.
+    if device.settings.habits.has_lms() && client == Client::Lme {
+        return refuse(EBUSY);
+    }
     if !slots.take(client, socket) {
         return refuse(EBUSY);
     }

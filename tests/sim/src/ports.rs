@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::amt::Amt;
+use crate::lms::Lms;
 use crate::store::REMOTE;
 
 /// The loopback ports of a machine, and the file that tells them.
@@ -18,14 +19,21 @@ pub struct Ports {
     clear: Option<u16>,
     tls: Option<u16>,
     time_scale: f64,
-    told: Option<(bool, bool)>,
+    lms: Option<Lms>,
+    told: Option<(bool, bool, (bool, bool))>,
 }
 
 impl Ports {
     /// Ports that the file does not tell yet; `sim` is the machine's own directory.
     #[must_use]
     pub fn new(file: PathBuf, sim: &Path, clear: Option<u16>, tls: Option<u16>, time_scale: f64) -> Self {
-        Self { file, draft: sim.join("ports.new"), clear, tls, time_scale, told: None }
+        Self { file, draft: sim.join("ports.new"), clear, tls, time_scale, lms: None, told: None }
+    }
+
+    /// The same, with the ports of the service on the machine.
+    #[must_use]
+    pub fn with_lms(self, lms: Option<Lms>) -> Self {
+        Self { lms, ..self }
     }
 
     /// Writes the file if it does not tell what is now.
@@ -34,7 +42,7 @@ impl Ports {
     /// When the file cannot be written.
     pub fn tell(&mut self, amt: &Amt) -> io::Result<()> {
         // An unprovisioned machine's 16992 is listed and closes every connection at once.
-        let now = (amt.opens_cleartext(), amt.tls(REMOTE).is_some());
+        let now = (amt.opens_cleartext(), amt.tls(REMOTE).is_some(), amt.opens_to_host());
         if self.told == Some(now) {
             return Ok(());
         }
@@ -44,6 +52,13 @@ impl Ports {
         }
         if let Some(port) = self.tls.filter(|_| now.1) {
             ports.insert("16993".to_owned(), port.into());
+        }
+        if let Some(lms) = self.lms {
+            let (clear, tls) = now.2;
+            let open = [("lms:16992", lms.clear, clear), ("lms:16993", lms.tls, tls)];
+            for (name, port, _) in open.iter().filter(|(.., open)| *open) {
+                ports.insert((*name).to_owned(), (*port).into());
+            }
         }
         ports.insert("time_scale".to_owned(), self.time_scale.into());
         fs::write(&self.draft, serde_json::to_vec_pretty(&Value::Object(ports))?)?;

@@ -241,6 +241,12 @@ impl Facts {
         (self.firmware.major, self.firmware.minor) >= (16, 1)
     }
 
+    /// Whether the host's side has a cleartext port: up to 18 (`reference/amt.md` 0, fact 3).
+    #[must_use]
+    pub fn speaks_clear_to_host(&self) -> bool {
+        self.firmware.major < 19
+    }
+
     /// Whether the firmware has KVM: Standard Manageability has none.
     #[must_use]
     pub fn has_kvm(&self) -> bool {

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::device::{Device, Settings};
+use crate::lms::Lms;
 use crate::ports::Ports;
 use crate::profile::Profile;
 use crate::{host, mei, tcp};
@@ -43,11 +44,15 @@ pub fn start(profile: Profile, dir: &Path, settings: Settings) -> Result<Running
         false => Ok(None),
     };
     let (clear, tls) = (open(tcp::Port::Clear)?, open(tcp::Port::Tls)?);
+    let lms = match device.facts.has_amt() && device.settings.habits.has_lms() {
+        true => Some(Lms::start(&device).context("opening LMS's ports")?),
+        false => None,
+    };
     if device.facts.has_mei() {
         mei::serve(&device, &dir.join("dev/mei0")).context("opening dev/mei0")?;
     }
     device
-        .tell_ports(Ports::new(dir.join(PORTS), &sim, clear, tls, time_scale))
+        .tell_ports(Ports::new(dir.join(PORTS), &sim, clear, tls, time_scale).with_lms(lms))
         .context("writing ports.json")?;
     Ok(Running { dir: dir.to_owned(), device, _lock: lock })
 }

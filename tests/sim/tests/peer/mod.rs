@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use md5::{Digest, Md5};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, send,
-    socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
+    send, shutdown, socket_with, sockopt,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -197,6 +197,13 @@ impl Mei {
             .unwrap();
         let mut buffer = [0; 64];
         matches!(recv(&self.0, &mut buffer, RecvFlags::empty()), Err(rustix::io::Errno::AGAIN))
+    }
+}
+
+impl Drop for Mei {
+    /// Shut down, and not closed only: a process that is just being started may share the descriptor until its exec.
+    fn drop(&mut self) {
+        let _ = shutdown(&self.0, Shutdown::Both);
     }
 }
 
