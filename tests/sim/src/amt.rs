@@ -196,7 +196,7 @@ impl Amt {
             },
             logins: Logins::new(time_scale),
             enumerations: Vec::new(),
-            features: Features::new(facts),
+            features: Features::begun(facts, &settings.habits),
             store: Store::default().emptied(),
             clock: Clock::default(),
             habits: settings.habits.clone(),

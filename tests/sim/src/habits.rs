@@ -3,6 +3,8 @@
 
 use clap::Args;
 
+use crate::addresses::StaticAddress;
+
 /// The options, all off by default.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Habits {
@@ -21,6 +23,18 @@ pub struct Habits {
     /// LMS runs and is restarting: its first N connections are closed at once.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub lms_restarting: u32,
+    /// The wired port has this static address and not DHCP: A.B.C.D/LENGTH,GATEWAY[,DNS].
+    #[arg(long, value_name = "ADDRESS")]
+    pub static_address: Option<StaticAddress>,
+    /// With a static address: IpSyncEnabled.
+    #[arg(long, requires = "static_address")]
+    pub ip_sync: bool,
+    /// With a static address: SharedStaticIp.
+    #[arg(long, requires = "static_address")]
+    pub shared_static: bool,
+    /// A Put of AMT_GeneralSettings or AMT_TLSSettingData loses the static address.
+    #[arg(long, requires = "static_address")]
+    pub loses_address: bool,
     /// The actions of methods' answers end in `Response`: recorded of some firmware and not of other.
     #[arg(long)]
     pub response_suffix: bool,

@@ -10,6 +10,7 @@
 //! request becomes one *device call* at [`device::Device::begin`], where it is counted and where its fault, if
 //! any, strikes; [`amt`] holds the state; the reply leaves only after `sim/state.json` tells of the call.
 
+pub mod addresses;
 pub mod amt;
 pub mod apf;
 pub mod chain;

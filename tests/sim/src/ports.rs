@@ -42,7 +42,9 @@ impl Ports {
     /// When the file cannot be written.
     pub fn tell(&mut self, amt: &Amt) -> io::Result<()> {
         // An unprovisioned machine's 16992 is listed and closes every connection at once.
-        let now = (amt.opens_cleartext(), amt.tls(REMOTE).is_some(), amt.opens_to_host());
+        let reachable = amt.is_addressed();
+        let (clear, tls) = (reachable && amt.opens_cleartext(), reachable && amt.tls(REMOTE).is_some());
+        let now = (clear, tls, amt.opens_to_host());
         if self.told == Some(now) {
             return Ok(());
         }

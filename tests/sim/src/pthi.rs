@@ -218,8 +218,8 @@ fn lan(interface: u32, amt: &Amt, facts: &Facts) -> Result<Vec<u8>, u32> {
         return Ok(vec![0; 20]);
     }
     let provisioned = amt.is_provisioned();
-    let address = if provisioned && up { u32::from_be_bytes([192, 0, 2, 40]) } else { 0 };
-    let mut out = words(&[1, address, 1]);
+    let address = amt.wired_address().filter(|_| provisioned && up).map_or(0, u32::from);
+    let mut out = words(&[1, address, u32::from(amt.has_dhcp())]);
     out.extend([if provisioned { 1 } else { 2 }, u8::from(up)]);
     out.extend(facts.mac);
     Ok(out)

@@ -81,13 +81,15 @@ pub(crate) fn converse(
 
 fn open(device: &Device, port: Port) -> Option<Door<'_>> {
     match port {
+        _ if !is_open(device, port) => None,
         Port::Tls => Door::tls(device, Origin::Remote),
-        Port::Clear => is_open(device, port).then(|| Door::clear(device, Origin::Remote)),
+        Port::Clear => Some(Door::clear(device, Origin::Remote)),
     }
 }
 
 fn is_open(device: &Device, port: Port) -> bool {
     device.look(|inner| match port {
+        _ if !inner.amt.is_addressed() => false,
         Port::Tls => inner.amt.tls(REMOTE).is_some(),
         Port::Clear => inner.amt.is_provisioned() && inner.amt.opens_cleartext(),
     })

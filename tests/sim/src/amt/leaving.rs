@@ -65,6 +65,6 @@ impl Amt {
         self.control_mode = control::NONE;
         self.provisioning_state = provisioning::PRE;
         self.enumerations.clear();
-        self.features = Features { power: self.features.power, ..Features::new(&self.facts) };
+        self.features = Features { power: self.features.power, ..Features::begun(&self.facts, &self.habits) };
     }
 }

@@ -3,6 +3,7 @@
 use super::body::{Kind, Property, Rule, property, read};
 use super::features::is_true;
 use super::{AMT, Call, Class, Instance, Leaf, Leaves, keys, leaves};
+use crate::addresses::{STATIC, leases};
 use crate::amt::Amt;
 use crate::features::Values;
 use crate::profile::Facts;
@@ -65,6 +66,7 @@ fn put_general(call: &mut Call<'_>, at: usize) -> Result<(), Rejection> {
         }
     }
     call.amt.features.general.extend(values);
+    call.amt.lose_address();
     Ok(())
 }
 
@@ -87,7 +89,7 @@ fn ports(amt: &Amt, facts: &Facts) -> Vec<Instance> {
             ("PhysicalConnectionType", if wired { "0" } else { "3" }),
         ]);
         add(&mut leaves, values);
-        if up && values.get("DHCPEnabled").is_some_and(|values| values[0] == "true") {
+        if up && leases(values) {
             // What the lease brought.
             for (name, value) in [("DefaultGateway", "192.0.2.1"), ("PrimaryDNS", "192.0.2.1")] {
                 leaves.push((name, value.into()));
@@ -102,8 +104,6 @@ fn ports(amt: &Amt, facts: &Facts) -> Vec<Instance> {
 
 const NO_MAC: &str = "00-00-00-00-00-00";
 
-const STATIC: [&str; 5] = ["DefaultGateway", "IPAddress", "PrimaryDNS", "SecondaryDNS", "SubnetMask"];
-
 fn put_port(call: &mut Call<'_>, at: usize) -> Result<(), Rejection> {
     let Some((number, _)) = call.amt.features.ports.iter().nth(at).map(|(n, v)| (*n, v)) else {
         return Err(Rejection::no_route());
@@ -116,8 +116,10 @@ fn put_port(call: &mut Call<'_>, at: usize) -> Result<(), Rejection> {
         return Err(Rejection::schema("Addresses and SharedStaticIp do not go with DHCP."));
     }
     let complete = values.contains_key("IPAddress") && values.contains_key("SubnetMask");
-    // With synchronization the host's address is taken over, and none is needed here.
-    if !dhcp && !complete && !is_true(&values, "IpSyncEnabled") {
+    // With synchronization the host's address is to be taken over, and none is needed here. A port that is static
+    // already takes what it is given, and what is left out is lost (rps#890).
+    let was_static = call.amt.features.ports.get(&number).is_some_and(|port| !leases(port));
+    if !dhcp && !complete && !was_static && !is_true(&values, "IpSyncEnabled") {
         return Err(Rejection::schema("A static address needs IPAddress and SubnetMask."));
     }
     if let Some(port) = call.amt.features.ports.get_mut(&number) {
