@@ -49,8 +49,8 @@ pub const STATIC: [&str; 5] = ["DefaultGateway", "IPAddress", "PrimaryDNS", "Sec
 
 /// The wired port's number.
 const WIRED: u8 = 0;
-/// What DHCP gives the wired port.
-const LEASED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 40);
+/// What DHCP gives.
+pub const LEASED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 40);
 
 impl Features {
     /// What a machine of these habits has before anybody has set anything.
@@ -88,6 +88,12 @@ impl Amt {
             Some(port) => port.get("IPAddress").and_then(|values| values.first()?.parse().ok()),
             None => Some(LEASED),
         }
+    }
+
+    /// Whether the wireless link is up. On a machine without a wired port the host has brought it up.
+    #[must_use]
+    pub fn wireless_up(&self) -> bool {
+        self.facts.radio && (!self.facts.has_wired() || self.features.wifi.connects())
     }
 
     /// Whether the network can reach AMT: not where the static address is lost.

@@ -35,6 +35,9 @@ pub struct Habits {
     /// A Put of AMT_GeneralSettings or AMT_TLSSettingData loses the static address.
     #[arg(long, requires = "static_address")]
     pub loses_address: bool,
+    /// The machine has a Wi-Fi radio that AMT can use, beside its wired port.
+    #[arg(long)]
+    pub wifi: bool,
     /// The actions of methods' answers end in `Response`: recorded of some firmware and not of other.
     #[arg(long)]
     pub response_suffix: bool,

@@ -36,6 +36,7 @@ pub mod serve;
 pub mod store;
 pub mod tcp;
 pub mod tls;
+pub mod wifi;
 pub mod wsman;
 pub mod www;
 pub mod x509;

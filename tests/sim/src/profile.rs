@@ -153,7 +153,8 @@ impl Profile {
         };
         let [major, minor, hotfix, build] = self.row().2;
         let firmware = Firmware { major, minor, hotfix, build };
-        Facts { profile: self, seed, uuid, serial, mac, firmware, platform: Platform::of(self) }
+        let radio = self.body() == Body::WifiLaptop;
+        Facts { profile: self, seed, uuid, serial, mac, firmware, platform: Platform::of(self), radio }
     }
 }
 
@@ -220,6 +221,8 @@ pub struct Facts {
     pub firmware: Firmware,
     /// Its chips.
     pub platform: Platform,
+    /// Whether it has a Wi-Fi radio that AMT can use.
+    pub radio: bool,
 }
 
 impl Facts {
@@ -239,6 +242,24 @@ impl Facts {
     #[must_use]
     pub fn is_tls_only(&self) -> bool {
         (self.firmware.major, self.firmware.minor) >= (16, 1)
+    }
+
+    /// Whether AMT has Wi-Fi's classes, with a radio or without: Standard Manageability has no wireless.
+    #[must_use]
+    pub fn has_wireless(&self) -> bool {
+        self.has_kvm()
+    }
+
+    /// The radio's address; zeros where there is none (recorded).
+    #[must_use]
+    pub fn radio_mac(&self) -> [u8; 6] {
+        let mut mac = self.mac;
+        match (self.radio, self.has_wired()) {
+            (false, _) => return [0; 6],
+            (true, true) => mac[5] ^= 0x80,
+            (true, false) => {}
+        }
+        mac
     }
 
     /// Whether the host's side has a cleartext port: up to 18 (`reference/amt.md` 0, fact 3).

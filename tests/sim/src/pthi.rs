@@ -1,5 +1,6 @@
 //! PTHI, the host's way to AMT through MEI (`reference/amt.md` 2): little-endian, a 12-byte header both ways.
 
+use crate::addresses::LEASED;
 use crate::amt::{Amt, SetUpBy, status};
 use crate::chain::Algorithm;
 use crate::profile::{Facts, Firmware};
@@ -211,17 +212,18 @@ fn setup_audit(amt: &Amt) -> Result<Vec<u8>, u32> {
 fn lan(interface: u32, amt: &Amt, facts: &Facts) -> Result<Vec<u8>, u32> {
     let (there, up) = match interface {
         0 => (facts.has_wired(), amt.link_up()),
-        1 => (!facts.has_wired(), true),
+        1 => (facts.radio, amt.wireless_up()),
         _ => return Err(status::PARAMETER),
     };
     if !there {
         return Ok(vec![0; 20]);
     }
     let provisioned = amt.is_provisioned();
-    let address = amt.wired_address().filter(|_| provisioned && up).map_or(0, u32::from);
-    let mut out = words(&[1, address, u32::from(amt.has_dhcp())]);
+    let own = if interface == 0 { amt.wired_address() } else { Some(LEASED) };
+    let address = own.filter(|_| provisioned && up).map_or(0, u32::from);
+    let mut out = words(&[1, address, u32::from(interface == 1 || amt.has_dhcp())]);
     out.extend([if provisioned { 1 } else { 2 }, u8::from(up)]);
-    out.extend(facts.mac);
+    out.extend(if interface == 0 { facts.mac } else { facts.radio_mac() });
     Ok(out)
 }
 

@@ -34,7 +34,8 @@ pub fn start(profile: Profile, dir: &Path, settings: Settings) -> Result<Running
         bail!("taking {}: another simulator serves it; end that one or name another --dir", dir.display());
     }
     clear(dir)?;
-    let facts = profile.facts(settings.seed);
+    let mut facts = profile.facts(settings.seed);
+    facts.radio |= settings.habits.wifi && facts.has_wireless();
     host::build(dir, &facts).with_context(|| format!("building the machine in {}", dir.display()))?;
     let time_scale = settings.time_scale;
     let device = Device::new(facts, settings, sim.join("state.json")).context("starting the device")?;

@@ -74,12 +74,9 @@ fn ports(amt: &Amt, facts: &Facts) -> Vec<Instance> {
     let instance = |(number, values): (&u8, &Values)| {
         let wired = *number == 0;
         // A desktop has the wireless instance too, without a radio behind it (recorded).
-        let up = if wired { amt.link_up() } else { !facts.has_wired() };
-        let mac = if wired || up {
-            facts.mac.map(|byte| format!("{byte:02x}")).join("-")
-        } else {
-            NO_MAC.to_owned()
-        };
+        let up = if wired { amt.link_up() } else { amt.wireless_up() };
+        let mac = if wired { facts.mac } else { facts.radio_mac() };
+        let mac = mac.map(|byte| format!("{byte:02x}")).join("-");
         let id = format!("Intel(r) AMT Ethernet Port Settings {number}");
         let mut leaves = leaves(&[
             ("ElementName", "Intel(r) AMT Ethernet Port Settings"),
@@ -101,8 +98,6 @@ fn ports(amt: &Amt, facts: &Facts) -> Vec<Instance> {
     };
     amt.features.ports.iter().map(instance).collect()
 }
-
-const NO_MAC: &str = "00-00-00-00-00-00";
 
 fn put_port(call: &mut Call<'_>, at: usize) -> Result<(), Rejection> {
     let Some((number, _)) = call.amt.features.ports.iter().nth(at).map(|(n, v)| (*n, v)) else {
