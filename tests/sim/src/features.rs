@@ -31,6 +31,8 @@ pub struct Features {
     pub power: u32,
     /// Wi-Fi.
     pub wifi: Wifi,
+    /// The place of the power scheme that holds.
+    pub power_scheme: usize,
 }
 
 /// Consent of the user.
@@ -56,7 +58,7 @@ impl Features {
         let consent = Consent { required: CONSENT_ALL, code_timeout: 120, display_timeout: 300 };
         let (redirection, listener, kvm, power) = (32768, false, false, 2);
         let wifi = Wifi::default();
-        Self { general: general(), ports, redirection, listener, kvm, consent, power, wifi }
+        Self { general: general(), ports, redirection, listener, kvm, consent, power, wifi, power_scheme: 0 }
     }
 }
 

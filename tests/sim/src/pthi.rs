@@ -105,6 +105,7 @@ fn carry_out(request: &Request<'_>, amt: &mut Amt, facts: &Facts) -> Result<Vec<
             "" => Ok([words(&[0, 0, 0]), ansi("")].concat()),
             host => Ok([words(&[2, 2, 3]), ansi(host)].concat()),
         },
+        0x0400_0047 => Ok(ansi(facts.power_schemes().get(amt.features.power_scheme).map_or("", |it| it.0))),
         0x0400_0048 => lan(argument, amt, facts),
         0x0400_0050 => setup_audit(amt),
         0x0400_005c => Ok(facts.wire_uuid().to_vec()),
@@ -118,7 +119,7 @@ fn carry_out(request: &Request<'_>, amt: &mut Amt, facts: &Facts) -> Result<Vec<
     }
 }
 
-const KNOWN: [u32; 17] = [
+const KNOWN: [u32; 18] = [
     0x0400_0008,
     0x0400_0010,
     0x0400_0011,
@@ -128,6 +129,7 @@ const KNOWN: [u32; 17] = [
     0x0400_0030,
     0x0400_0036,
     0x0400_0046,
+    0x0400_0047,
     0x0400_0048,
     0x0400_0050,
     0x0400_005c,

@@ -6,6 +6,7 @@ mod features;
 mod identity;
 mod keys;
 mod network;
+mod power_scheme;
 mod wifi;
 
 use base64::Engine;
@@ -72,8 +73,14 @@ pub(super) fn return_value(method: &str, value: u32, more: &str) -> String {
     element("g", &format!("{method}_OUTPUT"), &format!("{more}<g:ReturnValue>{value}</g:ReturnValue>"))
 }
 
-static CLASSES: [&[Class]; 5] =
-    [&identity::CLASSES, &features::CLASSES, &network::CLASSES, &keys::CLASSES, &wifi::CLASSES];
+static CLASSES: [&[Class]; 6] = [
+    &identity::CLASSES,
+    &features::CLASSES,
+    &network::CLASSES,
+    &keys::CLASSES,
+    &wifi::CLASSES,
+    &power_scheme::CLASSES,
+];
 
 /// One class.
 struct Class {
