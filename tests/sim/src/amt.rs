@@ -4,6 +4,8 @@
 mod admin;
 mod admin_settings;
 mod host_based;
+mod leaving;
+mod operation;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -20,6 +22,7 @@ use crate::chance::{hex, random};
 use crate::device::{Settings, scaled};
 use crate::digest::{Account, Logins};
 use crate::features::{Clock, Features};
+use crate::habits::Habits;
 use crate::profile::Facts;
 use crate::store::{Store, Told};
 
@@ -49,6 +52,8 @@ pub mod status {
     pub const OK: u32 = 0;
     /// Something broke inside.
     pub const INTERNAL: u32 = 1;
+    /// `NOT_READY`: later.
+    pub const NOT_READY: u32 = 2;
     /// `INVALID_PT_MODE`: not in this state.
     pub const WRONG_STATE: u32 = 3;
     /// `INVALID_MESSAGE_LENGTH`.
@@ -67,6 +72,12 @@ pub mod status {
     pub const PASSWORD: u32 = 2054;
     /// `DATA_MISSING`: of a commit, the MEBx password.
     pub const DATA_MISSING: u32 = 2057;
+    /// `UNSUPPORTED`.
+    pub const UNSUPPORTED: u32 = 2066;
+    /// `INVALID_PRIORITY`.
+    pub const PRIORITY: u32 = 2067;
+    /// `INVALID_PASSPHRASE`.
+    pub const PASSPHRASE: u32 = 2070;
     /// `DUPLICATE`.
     pub const DUPLICATE: u32 = 2058;
     /// `MISSING_KEYS`.
@@ -75,6 +86,8 @@ pub mod status {
     pub const CERTIFICATE: u32 = 2063;
     /// `CERT_KEY_NOT_MATCH`.
     pub const KEY_MISMATCH: u32 = 2064;
+    /// `BLOCKING_COMPONENT`: later.
+    pub const BLOCKING: u32 = 2076;
     /// `IPS_HostBasedSetupService.Setup`: invalid state.
     pub const SETUP_STATE: u32 = 2;
     /// `IPS_HostBasedSetupService.Setup`: invalid parameter.
@@ -129,7 +142,9 @@ pub struct Amt {
     pub store: Store,
     /// The clock, which runs on through every unprovisioning.
     pub clock: Clock,
-    facts: Facts,
+    /// In what this machine differs from others of its type.
+    pub habits: Habits,
+    pub(crate) facts: Facts,
     mebx_sha256: Option<String>,
     surroundings: Surroundings,
     roots: Vec<Root>,
@@ -141,7 +156,7 @@ pub struct Amt {
     time_scale: f64,
     settling_until: Option<Instant>,
     messages: u64,
-    cleared: bool,
+    operation: operation::Operation,
 }
 
 /// Who set a device up, as the setup audit record tells.
@@ -189,16 +204,17 @@ impl Amt {
                 false => provisioning::PRE,
             },
             realm: new_realm()?,
-            disabled: false,
+            disabled: settings.habits.amt_disabled,
             set_up_by: match surroundings.set_up_by.as_str() {
                 "" => None,
                 server => Some(SetUpBy::Server(server.to_owned())),
             },
             logins: Logins::new(time_scale),
             enumerations: Vec::new(),
-            features: Features::new(facts),
+            features: Features::begun(facts, &settings.habits),
             store: Store::default().emptied(facts.is_host_tls_only()),
             clock: Clock::default(),
+            habits: settings.habits.clone(),
             facts: facts.clone(),
             mebx_sha256: None,
             surroundings,
@@ -211,7 +227,7 @@ impl Amt {
             time_scale,
             settling_until: None,
             messages: 0x2e0,
-            cleared: false,
+            operation: operation::Operation::default(),
         };
         amt.begin_half_set_up();
         Ok(amt)
@@ -263,49 +279,6 @@ impl Amt {
         }
     }
 
-    /// PTHI 0x10: client control mode only. In admin control mode and before provisioning it is the wrong state.
-    pub fn unprovision_locally(&mut self) -> u32 {
-        if self.control_mode == control::CLIENT { self.reset() } else { status::WRONG_STATE }
-    }
-
-    /// WS-Man `Unprovision`, for whoever has logged in on a provisioned device.
-    pub fn unprovision(&mut self) -> u32 {
-        if self.provisioning_state == provisioning::PRE { status::WRONG_STATE } else { self.reset() }
-    }
-
-    /// PTHI 0x5E: from in-provisioning back to before it; any other state is the wrong one.
-    pub fn stop_configuration(&mut self) -> u32 {
-        if self.provisioning_state == provisioning::IN { self.reset() } else { status::WRONG_STATE }
-    }
-
-    /// PTHI 0x88: disables AMT until MEBx enables it again; refused once provisioning has begun, and unknown before 12.
-    pub fn disable_and_clear(&mut self) -> u32 {
-        if self.facts.firmware.major < 12 {
-            return status::COMMAND;
-        }
-        if self.provisioning_state != provisioning::PRE {
-            return status::WRONG_STATE;
-        }
-        self.disabled = true;
-        self.cleared = true;
-        status::OK
-    }
-
-    /// Whether the host may switch AMT on and off: not once it is provisioned, and not once 0x88 disabled it.
-    #[must_use]
-    pub fn is_switchable(&self) -> bool {
-        self.provisioning_state == provisioning::PRE && !self.cleared
-    }
-
-    /// MHC `SetAmtOperationalState`.
-    pub fn switch(&mut self, on: bool) -> u32 {
-        if !self.is_switchable() {
-            return status::WRONG_STATE;
-        }
-        self.disabled = !on;
-        status::OK
-    }
-
     /// Begins the time after activation in which good logins are refused too (`reference/amt.md` 0, fact 7).
     pub fn settle(&mut self) {
         self.settling_until = Some(Instant::now() + scaled(SETTLING, self.time_scale));
@@ -341,17 +314,6 @@ impl Amt {
             announced: self.is_announced(),
             ports_away: self.is_away(),
         }
-    }
-
-    fn reset(&mut self) -> u32 {
-        let Ok(realm) = new_realm() else { return status::INTERNAL };
-        self.realm = realm;
-        self.ha1 = None;
-        self.leave();
-        self.store = self.store.emptied(self.host_based.is_here());
-        self.logins = Logins::new(self.time_scale);
-        self.settling_until = None;
-        status::OK
     }
 }
 

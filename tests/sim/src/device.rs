@@ -1,5 +1,6 @@
 //! The device: its state, its account and its faults behind one lock. Every call of every peer passes here.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use crate::amt::{Amt, Standing, Surroundings};
 use crate::chance::Stream;
 use crate::fault::{Fault, Spec};
+use crate::habits::Habits;
 use crate::host_tls::HostTls;
 use crate::ledger::Ledger;
 use crate::ports::Ports;
@@ -32,6 +34,8 @@ pub struct Settings {
     pub surroundings: Surroundings,
     /// How TLS-only firmware is to behave.
     pub host_tls: HostTls,
+    /// In what this machine differs from others of its type.
+    pub habits: Habits,
 }
 
 impl Default for Settings {
@@ -40,7 +44,18 @@ impl Default for Settings {
         let (time_scale, apf_window, surroundings) = (1.0, 4095, Surroundings::default());
         let (faults, trace, lme_drops_on_close) = (Vec::new(), false, false);
         let host_tls = HostTls::default();
-        Self { faults, time_scale, seed: 1, trace, apf_window, lme_drops_on_close, surroundings, host_tls }
+        let habits = Habits::default();
+        Self {
+            faults,
+            time_scale,
+            seed: 1,
+            trace,
+            apf_window,
+            lme_drops_on_close,
+            surroundings,
+            host_tls,
+            habits,
+        }
     }
 }
 
@@ -71,7 +86,10 @@ impl Device {
     ///
     /// # Errors
     /// When the kernel gives no random bytes or the state file cannot be written.
-    pub fn new(facts: Facts, settings: Settings, state_file: PathBuf) -> io::Result<Self> {
+    pub fn new(facts: Facts, mut settings: Settings, state_file: PathBuf) -> io::Result<Self> {
+        // What the host said in an earlier life of this machine holds in this one.
+        let switched_on = fs::read(state_file.with_file_name(OPERATION)).is_ok_and(|word| word == ON);
+        settings.habits.amt_disabled &= !switched_on;
         let inner = Inner {
             amt: Amt::new(&facts, &settings)?,
             ledger: Ledger::default(),
@@ -152,6 +170,9 @@ impl Device {
 
     fn save(&self, inner: &Inner) -> io::Result<()> {
         let standing: Standing = inner.amt.standing();
+        if let Some(on) = inner.amt.next_start() {
+            fs::write(self.state_file.with_file_name(OPERATION), if on { ON } else { b"off" })?;
+        }
         inner.ledger.save(&self.state_file, &standing)
     }
 
@@ -160,6 +181,10 @@ impl Device {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Beside `state.json`, and outliving it: whether the host switched AMT on or off.
+const OPERATION: &str = "operation";
+const ON: &[u8] = b"on";
 
 /// `time` multiplied by `scale`, which the command line has checked.
 #[must_use]

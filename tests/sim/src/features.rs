@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::profile::{Facts, Firmware};
+use crate::wifi::Wifi;
 
 /// Properties by name, each with its values in order.
 pub type Values = BTreeMap<&'static str, Vec<String>>;
@@ -28,6 +29,10 @@ pub struct Features {
     pub consent: Consent,
     /// `CIM_AssociatedPowerManagementService.PowerState`. Told only: nothing of the host goes off.
     pub power: u32,
+    /// Wi-Fi.
+    pub wifi: Wifi,
+    /// The place of the power scheme that holds.
+    pub power_scheme: usize,
 }
 
 /// Consent of the user.
@@ -51,7 +56,9 @@ impl Features {
         let ports = [(0, facts.has_wired()), (1, facts.has_amt())].into_iter().filter(|(_, there)| *there);
         let ports = ports.map(|(number, _)| (number, port(number))).collect();
         let consent = Consent { required: CONSENT_ALL, code_timeout: 120, display_timeout: 300 };
-        Self { general: general(), ports, redirection: 32768, listener: false, kvm: false, consent, power: 2 }
+        let (redirection, listener, kvm, power) = (32768, false, false, 2);
+        let wifi = Wifi::default();
+        Self { general: general(), ports, redirection, listener, kvm, consent, power, wifi, power_scheme: 0 }
     }
 }
 

@@ -10,6 +10,7 @@
 //! request becomes one *device call* at [`device::Device::begin`], where it is counted and where its fault, if
 //! any, strikes; [`amt`] holds the state; the reply leaves only after `sim/state.json` tells of the call.
 
+pub mod addresses;
 pub mod amt;
 pub mod apf;
 pub mod chain;
@@ -19,11 +20,13 @@ pub mod device;
 pub mod digest;
 pub mod fault;
 pub mod features;
+pub mod habits;
 pub mod host;
 pub mod host_tls;
 pub mod http;
 pub mod ledger;
 pub mod lme;
+pub mod lms;
 pub mod mei;
 pub mod mhc;
 pub mod on_die;
@@ -38,6 +41,7 @@ pub mod store;
 pub mod tcp;
 pub mod tls;
 pub mod upid;
+pub mod wifi;
 pub mod wsman;
 pub mod www;
 pub mod x509;

@@ -11,6 +11,7 @@ use oob_sim::amt::Surroundings;
 use oob_sim::chain::Root;
 use oob_sim::device::Settings;
 use oob_sim::fault::Spec;
+use oob_sim::habits::Habits;
 use oob_sim::host_tls::HostTls;
 use oob_sim::profile::Profile;
 use oob_sim::serve;
@@ -117,6 +118,8 @@ struct Machine {
     /// End when standard input does, so that a test's machine ends with the test.
     #[arg(long)]
     until_stdin_closes: bool,
+    #[command(flatten)]
+    habits: Habits,
 }
 
 fn run(machine: Machine) -> Result<()> {
@@ -146,8 +149,18 @@ fn run(machine: Machine) -> Result<()> {
         mps_host,
         set_up_by,
     };
-    let settings =
-        Settings { faults, time_scale, seed, trace, apf_window, lme_drops_on_close, surroundings, host_tls };
+    let habits = machine.habits;
+    let settings = Settings {
+        faults,
+        time_scale,
+        seed,
+        trace,
+        apf_window,
+        lme_drops_on_close,
+        surroundings,
+        host_tls,
+        habits,
+    };
     let running = serve::start(Profile::named(&profile)?, &dir, settings)?;
     let mut out = io::stdout();
     writeln!(out, "ready {}", dir.display())

@@ -217,10 +217,17 @@ fn connect(device: &Device, slots: &Slots, socket: &Arc<OwnedFd>) {
         Some(Fault::SoapFault | Fault::Http(_)) => return refuse(ENODEV),
         _ => {}
     }
-    let disabled = device.act(|inner| inner.amt.disabled);
+    let (disabled, starting) = device.act(|inner| (inner.amt.disabled, inner.amt.is_starting()));
     let Some(client) = client.filter(|client| !(disabled && *client == Client::Lme)) else {
         return refuse(ENOTTY);
     };
+    if starting && client == Client::Lme {
+        return refuse(ENODEV);
+    }
+    // LMS has it, and LMS never lets go, not even while it restarts.
+    if device.settings.habits.has_lms() && client == Client::Lme {
+        return refuse(EBUSY);
+    }
     if !slots.take(client, socket) {
         return refuse(EBUSY);
     }

@@ -45,11 +45,12 @@ pub fn mhc_answer(message: &[u8], amt: &mut Amt, facts: &Facts, status: Option<u
             flags.to_le_bytes().to_vec()
         }
         // Before: the old boolean, and bit 7 is clear.
-        (Some(0x51), None) => 1u32.to_le_bytes().to_vec(),
+        (Some(0x51), None) => u32::from(!amt.disabled).to_le_bytes().to_vec(),
         // Enabling and disabling came with 16.1: the four bytes echoed, then the status.
         (command, status) => {
             let wish = message.get(4).copied();
-            let status = status.or(match (command, wish) {
+            // Where a fault stands in, nothing is switched.
+            let status = status.or_else(|| match (command, wish) {
                 (Some(0x53), Some(on @ 0..=1)) if facts.is_tls_only() => Some(amt.switch(on == 1)),
                 _ => None,
             });

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::amt::Amt;
 use crate::chance::hex;
+use crate::lms::Lms;
 use crate::store::REMOTE;
 
 /// The loopback ports of a machine, and the file that tells them.
@@ -24,7 +25,8 @@ pub struct Ports {
     time_scale: f64,
     /// What else the file tells, and always.
     more: Map<String, Value>,
-    told: Option<(bool, bool)>,
+    lms: Option<Lms>,
+    told: Option<(bool, bool, (bool, bool))>,
 }
 
 impl Ports {
@@ -32,7 +34,7 @@ impl Ports {
     #[must_use]
     pub fn new(file: PathBuf, sim: &Path, clear: Option<u16>, tls: Option<u16>, time_scale: f64) -> Self {
         let (draft, more) = (sim.join("ports.new"), Map::new());
-        Self { file, draft, clear, tls, time_scale, more, told: None }
+        Self { file, draft, clear, tls, time_scale, more, lms: None, told: None }
     }
 
     /// The same, and the root of the on-die chain: real firmware's is Intel's, a simulated one's cannot be.
@@ -43,13 +45,21 @@ impl Ports {
         self
     }
 
+    /// The same, with the ports of the service on the machine.
+    #[must_use]
+    pub fn with_lms(self, lms: Option<Lms>) -> Self {
+        Self { lms, ..self }
+    }
+
     /// Writes the file if it does not tell what is now.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn tell(&mut self, amt: &Amt) -> io::Result<()> {
         // An unprovisioned machine's 16992 is listed and closes every connection at once.
-        let now = (amt.opens_cleartext(), amt.tls(REMOTE).is_some());
+        let reachable = amt.is_addressed();
+        let (clear, tls) = (reachable && amt.opens_cleartext(), reachable && amt.tls(REMOTE).is_some());
+        let now = (clear, tls, amt.opens_to_host());
         if self.told == Some(now) {
             return Ok(());
         }
@@ -59,6 +69,13 @@ impl Ports {
         }
         if let Some(port) = self.tls.filter(|_| now.1) {
             ports.insert("16993".to_owned(), port.into());
+        }
+        if let Some(lms) = self.lms {
+            let (clear, tls) = now.2;
+            let open = [("lms:16992", lms.clear, clear), ("lms:16993", lms.tls, tls)];
+            for (name, port, _) in open.iter().filter(|(.., open)| *open) {
+                ports.insert((*name).to_owned(), (*port).into());
+            }
         }
         ports.insert("time_scale".to_owned(), self.time_scale.into());
         fs::write(&self.draft, serde_json::to_vec_pretty(&Value::Object(ports))?)?;

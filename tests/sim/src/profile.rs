@@ -168,7 +168,18 @@ impl Profile {
         let [major, minor, hotfix, build] = self.row().2;
         let firmware = Firmware { major, minor, hotfix, build };
         let has_upid = firmware.major >= 19 && self.body() == Body::Desktop;
-        Facts { profile: self, seed, uuid, serial, mac, firmware, platform: Platform::of(self), has_upid }
+        let radio = self.body() == Body::WifiLaptop;
+        Facts {
+            profile: self,
+            seed,
+            uuid,
+            serial,
+            mac,
+            firmware,
+            platform: Platform::of(self),
+            has_upid,
+            radio,
+        }
     }
 }
 
@@ -239,6 +250,8 @@ pub struct Facts {
     pub platform: Platform,
     /// Whether the firmware has the client of the platform's id.
     pub has_upid: bool,
+    /// Whether it has a Wi-Fi radio that AMT can use.
+    pub radio: bool,
 }
 
 impl Facts {
@@ -264,6 +277,30 @@ impl Facts {
     #[must_use]
     pub fn is_host_tls_only(&self) -> bool {
         self.has_amt() && self.firmware.major >= 19
+    }
+
+    /// Whether AMT has Wi-Fi's classes, with a radio or without: Standard Manageability has no wireless.
+    #[must_use]
+    pub fn has_wireless(&self) -> bool {
+        self.has_kvm()
+    }
+
+    /// The radio's address; zeros where there is none (recorded).
+    #[must_use]
+    pub fn radio_mac(&self) -> [u8; 6] {
+        let mut mac = self.mac;
+        match (self.radio, self.has_wired()) {
+            (false, _) => return [0; 6],
+            (true, true) => mac[5] ^= 0x80,
+            (true, false) => {}
+        }
+        mac
+    }
+
+    /// Whether the host's side has a cleartext port: up to 18 (`reference/amt.md` 0, fact 3).
+    #[must_use]
+    pub fn speaks_clear_to_host(&self) -> bool {
+        self.firmware.major < 19
     }
 
     /// Whether the firmware has KVM: Standard Manageability has none.

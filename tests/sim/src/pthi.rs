@@ -1,5 +1,6 @@
 //! PTHI, the host's way to AMT through MEI (`reference/amt.md` 2): little-endian, a 12-byte header both ways.
 
+use crate::addresses::LEASED;
 use crate::amt::{Amt, SetUpBy, status};
 use crate::chain::Algorithm;
 use crate::profile::{Facts, Firmware};
@@ -71,6 +72,9 @@ fn carry_out(request: &Request<'_>, amt: &mut Amt, facts: &Facts) -> Result<Vec<
     if amt.disabled {
         return Err(AMT_DISABLED);
     }
+    if amt.wants_it_again() {
+        return Err(status::NOT_READY);
+    }
     // The body is checked before anything is done: a command of the wrong length changes nothing.
     let wanted = match request.command & 0x7f_ffff {
         0x10 | 0x2d | 0x48 => 4,
@@ -101,6 +105,7 @@ fn carry_out(request: &Request<'_>, amt: &mut Amt, facts: &Facts) -> Result<Vec<
             "" => Ok([words(&[0, 0, 0]), ansi("")].concat()),
             host => Ok([words(&[2, 2, 3]), ansi(host)].concat()),
         },
+        0x0400_0047 => Ok(ansi(facts.power_schemes().get(amt.features.power_scheme).map_or("", |it| it.0))),
         0x0400_0048 => lan(argument, amt, facts),
         0x0400_0050 => setup_audit(amt),
         0x0400_005c => Ok(facts.wire_uuid().to_vec()),
@@ -115,7 +120,7 @@ fn carry_out(request: &Request<'_>, amt: &mut Amt, facts: &Facts) -> Result<Vec<
     }
 }
 
-const KNOWN: [u32; 17] = [
+const KNOWN: [u32; 18] = [
     0x0400_0008,
     0x0400_0010,
     0x0400_0011,
@@ -125,6 +130,7 @@ const KNOWN: [u32; 17] = [
     0x0400_0030,
     0x0400_0036,
     0x0400_0046,
+    0x0400_0047,
     0x0400_0048,
     0x0400_0050,
     0x0400_005c,
@@ -209,17 +215,18 @@ fn setup_audit(amt: &Amt) -> Result<Vec<u8>, u32> {
 fn lan(interface: u32, amt: &Amt, facts: &Facts) -> Result<Vec<u8>, u32> {
     let (there, up) = match interface {
         0 => (facts.has_wired(), amt.link_up()),
-        1 => (!facts.has_wired(), true),
+        1 => (facts.radio, amt.wireless_up()),
         _ => return Err(status::PARAMETER),
     };
     if !there {
         return Ok(vec![0; 20]);
     }
     let provisioned = amt.is_provisioned();
-    let address = if provisioned && up { u32::from_be_bytes([192, 0, 2, 40]) } else { 0 };
-    let mut out = words(&[1, address, 1]);
+    let own = if interface == 0 { amt.wired_address() } else { Some(LEASED) };
+    let address = own.filter(|_| provisioned && up).map_or(0, u32::from);
+    let mut out = words(&[1, address, u32::from(interface == 1 || amt.has_dhcp())]);
     out.extend([if provisioned { 1 } else { 2 }, u8::from(up)]);
-    out.extend(facts.mac);
+    out.extend(if interface == 0 { facts.mac } else { facts.radio_mac() });
     Ok(out)
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::device::{Device, Settings};
+use crate::lms::Lms;
 use crate::ports::Ports;
 use crate::profile::Profile;
 use crate::{host, mei, tcp};
@@ -35,6 +36,7 @@ pub fn start(profile: Profile, dir: &Path, settings: Settings) -> Result<Running
     clear(dir)?;
     let mut facts = profile.facts(settings.seed);
     facts.has_upid &= !settings.host_tls.no_upid;
+    facts.radio |= settings.habits.wifi && facts.has_wireless();
     host::build(dir, &facts).with_context(|| format!("building the machine in {}", dir.display()))?;
     let time_scale = settings.time_scale;
     let device = Device::new(facts, settings, sim.join("state.json")).context("starting the device")?;
@@ -44,10 +46,14 @@ pub fn start(profile: Profile, dir: &Path, settings: Settings) -> Result<Running
         false => Ok(None),
     };
     let (clear, tls) = (open(tcp::Port::Clear)?, open(tcp::Port::Tls)?);
+    let lms = match device.facts.has_amt() && device.settings.habits.has_lms() {
+        true => Some(Lms::start(&device).context("opening LMS's ports")?),
+        false => None,
+    };
     if device.facts.has_mei() {
         mei::serve(&device, &dir.join("dev/mei0")).context("opening dev/mei0")?;
     }
-    let mut ports = Ports::new(dir.join(PORTS), &sim, clear, tls, time_scale);
+    let mut ports = Ports::new(dir.join(PORTS), &sim, clear, tls, time_scale).with_lms(lms);
     if let Some(root) = device.look(|inner| inner.amt.on_die_chain().map(|chain| chain.root.clone())) {
         ports = ports.with_on_die_root(&root);
     }

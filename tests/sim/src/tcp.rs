@@ -40,9 +40,24 @@ pub fn listen(device: &Arc<Device>, port: Port) -> io::Result<u16> {
 }
 
 fn serve(device: &Device, port: Port, mut stream: TcpStream) -> io::Result<()> {
+    prepare(&stream)?;
+    let Some(door) = open(device, port) else { return stream.shutdown(Shutdown::Both) };
+    converse(device, door, &mut stream, &|| is_open(device, port))
+}
+
+/// Answers go out at once, and nobody waits for a peer for ever.
+pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    stream.set_write_timeout(Some(Duration::from_secs(30)))?;
-    let Some(mut door) = open(device, port) else { return stream.shutdown(Shutdown::Both) };
+    stream.set_write_timeout(Some(Duration::from_secs(30)))
+}
+
+/// Serves one connection while its port is open.
+pub(crate) fn converse(
+    device: &Device,
+    mut door: Door<'_>,
+    stream: &mut TcpStream,
+    is_open: &dyn Fn() -> bool,
+) -> io::Result<()> {
     device.act(|inner| inner.ledger.tcp_connects += 1);
     let mut buffer = [0; 4096];
     loop {
@@ -51,7 +66,7 @@ fn serve(device: &Device, port: Port, mut stream: TcpStream) -> io::Result<()> {
             return Ok(());
         }
         // A connection does not outlive its port.
-        if !is_open(device, port) {
+        if !is_open() {
             return stream.shutdown(Shutdown::Both);
         }
         for act in door.feed(&buffer[..count]) {
@@ -66,14 +81,15 @@ fn serve(device: &Device, port: Port, mut stream: TcpStream) -> io::Result<()> {
 
 fn open(device: &Device, port: Port) -> Option<Door<'_>> {
     match port {
+        _ if !is_open(device, port) => None,
         Port::Tls => Door::tls(device, Origin::Remote),
-        Port::Clear => is_open(device, port).then(|| Door::clear(device, Origin::Remote)),
+        Port::Clear => Some(Door::clear(device, Origin::Remote)),
     }
 }
 
 fn is_open(device: &Device, port: Port) -> bool {
     device.look(|inner| match port {
-        _ if inner.amt.is_away() => false,
+        _ if inner.amt.is_away() || !inner.amt.is_addressed() => false,
         Port::Tls => inner.amt.tls(REMOTE).is_some(),
         Port::Clear => inner.amt.is_provisioned() && inner.amt.opens_cleartext(),
     })

@@ -160,12 +160,6 @@ impl Amt {
         &self.surroundings.pki_suffix
     }
 
-    /// DHCP option 15; a link that is down brings none.
-    #[must_use]
-    pub fn dhcp_suffix(&self) -> &str {
-        if self.link_up() { &self.surroundings.dhcp_suffix } else { "" }
-    }
-
     /// Whether the host may enter admin control mode without a certificate.
     #[must_use]
     pub fn ehbc(&self) -> bool {

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Amt, Ha1, control, provisioning, status};
 use crate::chance::hex;
-use crate::features::{CONSENT_ALL, Consent, Features};
+use crate::features::{CONSENT_ALL, Consent};
 use crate::store::REMOTE;
 
 impl Amt {
@@ -75,26 +75,6 @@ impl Amt {
             self.features.consent = consent;
         }
         self.can_modify_consent()
-    }
-
-    /// `PartialUnprovision`: keeps the administrator's account and the certificates.
-    pub fn unprovision_partially(&mut self) -> u32 {
-        if self.provisioning_state != provisioning::POST {
-            return status::WRONG_STATE;
-        }
-        self.leave();
-        status::OK
-    }
-
-    /// Out of every mode, with the settings as they were at first.
-    pub(super) fn leave(&mut self) {
-        self.chain = crate::chain::Chain::default();
-        self.nonce = None;
-        self.control_mode = control::NONE;
-        self.provisioning_state = provisioning::PRE;
-        self.enumerations.clear();
-        self.host_based.forget();
-        self.features = Features { power: self.features.power, ..Features::new(&self.facts) };
     }
 
     /// What entering a mode sets: consent for everything in client control mode, for KVM in admin control mode.

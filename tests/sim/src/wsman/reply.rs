@@ -34,8 +34,9 @@ pub(super) fn escaped(text: &str) -> String {
 #[must_use]
 pub(super) fn success(request: &Request, body: &str, amt: &mut Amt) -> Reply {
     let resource = escaped(&request.resource);
-    // Actions of transfer and enumeration answers end in Response; those of methods are the request's own.
-    let suffix = if matches!(request.operation, Operation::Method(_)) { "" } else { "Response" };
+    // Actions of transfer and enumeration answers end in Response; those of methods are the request's own, mostly.
+    let own = matches!(request.operation, Operation::Method(_)) && !amt.habits.response_suffix;
+    let suffix = if own { "" } else { "Response" };
     let payload = match request.operation {
         Operation::Enumerate | Operation::Pull => {
             format!("xmlns:g=\"{}\" xmlns:h=\"{resource}\"", ns::ENUMERATION)

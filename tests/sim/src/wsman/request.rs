@@ -44,6 +44,8 @@ pub struct Child {
     pub text: String,
     /// What it refers to, if it is an endpoint reference.
     pub reference: Option<Reference>,
+    /// Its own child elements, if it is an embedded instance; theirs are not read.
+    pub children: Vec<Child>,
 }
 
 /// An endpoint reference; its address is of no matter (`reference/amt.md` 4.3).
@@ -320,10 +322,14 @@ fn input(node: Node<'_, '_>) -> Input {
         (node.tag_name().namespace().unwrap_or("").to_owned(), node.tag_name().name().to_owned())
     };
     let (namespace, name) = names(node);
+    let plain = |node: Node<'_, '_>, children| {
+        let (namespace, name) = names(node);
+        let text = node.text().unwrap_or("").to_owned();
+        Child { namespace, name, text, reference: Reference::of(node), children }
+    };
     let children = node.children().filter(Node::is_element).map(|child| {
-        let (namespace, name) = names(child);
-        let text = child.text().unwrap_or("").to_owned();
-        Child { namespace, name, text, reference: Reference::of(child) }
+        let inner = child.children().filter(Node::is_element);
+        plain(child, inner.map(|inner| plain(inner, Vec::new())).collect())
     });
     Input { namespace, name, children: children.collect() }
 }

@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file is a crate and uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a peer that cannot go on fails its test")]
 
+pub mod acm;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -13,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use md5::{Digest, Md5};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, send,
-    socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
+    send, shutdown, socket_with, sockopt,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -56,7 +58,19 @@ pub struct Sim {
 
 impl Sim {
     pub fn start(profile: &str, more: &[&str]) -> Self {
-        let temp = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), profile, more)
+    }
+
+    /// Ended, and started again in the same directory.
+    pub fn restarted(mut self, profile: &str, more: &[&str]) -> Self {
+        self.stdin = None;
+        assert!(self.child.wait().unwrap().success());
+        let empty = tempfile::tempdir().unwrap();
+        let temp = std::mem::replace(&mut self._temp, empty);
+        Self::start_in(temp, profile, more)
+    }
+
+    fn start_in(temp: TempDir, profile: &str, more: &[&str]) -> Self {
         let dir = temp.path().join("machine");
         let mut child = Command::new(env!("CARGO_BIN_EXE_oob-sim"))
             .args(["machine", "--profile", profile, "--until-stdin-closes", "--trace", "--dir"])
@@ -183,6 +197,13 @@ impl Mei {
             .unwrap();
         let mut buffer = [0; 64];
         matches!(recv(&self.0, &mut buffer, RecvFlags::empty()), Err(rustix::io::Errno::AGAIN))
+    }
+}
+
+impl Drop for Mei {
+    /// Shut down, and not closed only: a process that is just being started may share the descriptor until its exec.
+    fn drop(&mut self) {
+        let _ = shutdown(&self.0, Shutdown::Both);
     }
 }
 

@@ -221,7 +221,11 @@ pub(crate) struct Secure {
 
 impl Secure {
     pub(crate) fn new(sim: &Sim) -> Self {
-        Self { port: tls_port(sim).expect("16993 is not up"), leaf: Vec::new(), version: None }
+        Self::at(tls_port(sim).expect("16993 is not up"))
+    }
+
+    pub(crate) fn at(port: u16) -> Self {
+        Self { port, leaf: Vec::new(), version: None }
     }
 }
 
@@ -243,6 +247,11 @@ impl Door for Secure {
 /// TLS on, with a certificate of our own; the handle of the certificate, and the certificate.
 pub(crate) fn secured(sim: &Sim, door: &mut dyn Door, cleartext: bool) -> (String, Vec<u8>) {
     activate(sim, PASSWORD);
+    secured_here(door, cleartext)
+}
+
+/// The same, of a machine that is provisioned.
+pub(crate) fn secured_here(door: &mut dyn Door, cleartext: bool) -> (String, Vec<u8>) {
     let (_, key) = generate(door);
     let leaf_der = certificate(&key, 1);
     let added = add(door, "AddCertificate", &leaf_der);

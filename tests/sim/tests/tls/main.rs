@@ -99,8 +99,8 @@ fn certificates_and_requests_must_fit_a_key() {
             "<h:KeyPair><a:Address>/wsman</a:Address><a:ReferenceParameters>\
              <w:ResourceURI>{AMT}AMT_PublicPrivateKeyPair</w:ResourceURI><w:SelectorSet>\
              <w:Selector Name=\"InstanceID\">{key}</w:Selector></w:SelectorSet></a:ReferenceParameters></h:KeyPair>\
-             <h:SigningAlgorithm>1</h:SigningAlgorithm>\
-             <h:NullSignedCertificateRequest>{}</h:NullSignedCertificateRequest>",
+             <h:NullSignedCertificateRequest>{}</h:NullSignedCertificateRequest>\
+             <h:SigningAlgorithm>1</h:SigningAlgorithm>",
             STANDARD.encode(request)
         );
         invoke(&mut door, "AMT_PublicKeyManagementService", "GeneratePKCS10RequestEx", &fields)

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::{
     AMT, Call, Class, INTEL_AMT, IPS, Instance, Leaves, Method, Output, SYSTEM, element, keys, leaves,
 };
-use crate::amt::{Amt, Proof, control};
+use crate::amt::{Amt, Proof, control, status};
 use crate::profile::Facts;
 use crate::wsman::Rejection;
 
@@ -129,7 +129,9 @@ fn prove(call: &mut Call<'_>, enter: impl FnOnce(&mut Amt, &Proof<'_>) -> u32) -
 }
 
 fn unprovision(call: &mut Call<'_>) -> Result<Output, Rejection> {
-    Ok(call.amt.unprovision().into())
+    // 0 is in the vendor's sample, 1 is what clients send (`reference/amt.md` 5.13).
+    let mode = call.number("ProvisioningMode")?;
+    Ok(if mode <= 1 { call.amt.unprovision() } else { status::PARAMETER }.into())
 }
 
 fn uuid(call: &mut Call<'_>) -> Result<Output, Rejection> {

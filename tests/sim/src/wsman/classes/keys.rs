@@ -305,5 +305,6 @@ fn put_settings(call: &mut Call<'_>, side: usize) -> Result<(), Rejection> {
         return Err(Rejection::schema("TrustedCN goes with mutual authentication only."));
     }
     call.amt.store.settings[side] = TlsSettings { enabled, mutual, accepts_cleartext, trusted_names };
+    call.amt.lose_address();
     Ok(())
 }

@@ -6,6 +6,8 @@ mod features;
 mod identity;
 mod keys;
 mod network;
+mod power_scheme;
+mod wifi;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -71,7 +73,14 @@ pub(super) fn return_value(method: &str, value: u32, more: &str) -> String {
     element("g", &format!("{method}_OUTPUT"), &format!("{more}<g:ReturnValue>{value}</g:ReturnValue>"))
 }
 
-static CLASSES: [&[Class]; 4] = [&identity::CLASSES, &features::CLASSES, &network::CLASSES, &keys::CLASSES];
+static CLASSES: [&[Class]; 6] = [
+    &identity::CLASSES,
+    &features::CLASSES,
+    &network::CLASSES,
+    &keys::CLASSES,
+    &wifi::CLASSES,
+    &power_scheme::CLASSES,
+];
 
 /// One class.
 struct Class {
@@ -271,6 +280,11 @@ impl Call<'_> {
         let input = input.ok_or_else(|| Rejection::schema("The body is not this method's input."))?;
         if !input.children.iter().all(|child| method.parameters.contains(&child.name.as_str())) {
             return Err(Rejection::schema("The method has no such parameter."));
+        }
+        // In the order that the class declares them, as a schema's sequence has it.
+        let mut declared = method.parameters.iter();
+        if !input.children.iter().all(|child| declared.any(|name| *name == child.name)) {
+            return Err(Rejection::schema("The parameters are out of order, or one comes twice."));
         }
         if !method.for_os_admin {
             self.administrator(account)?;

@@ -3,6 +3,7 @@
 use super::body::{Kind, Property, Rule, property, read};
 use super::features::is_true;
 use super::{AMT, Call, Class, Instance, Leaf, Leaves, keys, leaves};
+use crate::addresses::{STATIC, leases};
 use crate::amt::Amt;
 use crate::features::Values;
 use crate::profile::Facts;
@@ -65,6 +66,7 @@ fn put_general(call: &mut Call<'_>, at: usize) -> Result<(), Rejection> {
         }
     }
     call.amt.features.general.extend(values);
+    call.amt.lose_address();
     Ok(())
 }
 
@@ -72,12 +74,9 @@ fn ports(amt: &Amt, facts: &Facts) -> Vec<Instance> {
     let instance = |(number, values): (&u8, &Values)| {
         let wired = *number == 0;
         // A desktop has the wireless instance too, without a radio behind it (recorded).
-        let up = if wired { amt.link_up() } else { !facts.has_wired() };
-        let mac = if wired || up {
-            facts.mac.map(|byte| format!("{byte:02x}")).join("-")
-        } else {
-            NO_MAC.to_owned()
-        };
+        let up = if wired { amt.link_up() } else { amt.wireless_up() };
+        let mac = if wired { facts.mac } else { facts.radio_mac() };
+        let mac = mac.map(|byte| format!("{byte:02x}")).join("-");
         let id = format!("Intel(r) AMT Ethernet Port Settings {number}");
         let mut leaves = leaves(&[
             ("ElementName", "Intel(r) AMT Ethernet Port Settings"),
@@ -87,7 +86,7 @@ fn ports(amt: &Amt, facts: &Facts) -> Vec<Instance> {
             ("PhysicalConnectionType", if wired { "0" } else { "3" }),
         ]);
         add(&mut leaves, values);
-        if up && values.get("DHCPEnabled").is_some_and(|values| values[0] == "true") {
+        if up && leases(values) {
             // What the lease brought.
             for (name, value) in [("DefaultGateway", "192.0.2.1"), ("PrimaryDNS", "192.0.2.1")] {
                 leaves.push((name, value.into()));
@@ -99,10 +98,6 @@ fn ports(amt: &Amt, facts: &Facts) -> Vec<Instance> {
     };
     amt.features.ports.iter().map(instance).collect()
 }
-
-const NO_MAC: &str = "00-00-00-00-00-00";
-
-const STATIC: [&str; 5] = ["DefaultGateway", "IPAddress", "PrimaryDNS", "SecondaryDNS", "SubnetMask"];
 
 fn put_port(call: &mut Call<'_>, at: usize) -> Result<(), Rejection> {
     let Some((number, _)) = call.amt.features.ports.iter().nth(at).map(|(n, v)| (*n, v)) else {
@@ -116,8 +111,10 @@ fn put_port(call: &mut Call<'_>, at: usize) -> Result<(), Rejection> {
         return Err(Rejection::schema("Addresses and SharedStaticIp do not go with DHCP."));
     }
     let complete = values.contains_key("IPAddress") && values.contains_key("SubnetMask");
-    // With synchronization the host's address is taken over, and none is needed here.
-    if !dhcp && !complete && !is_true(&values, "IpSyncEnabled") {
+    // With synchronization the host's address is to be taken over, and none is needed here. A port that is static
+    // already takes what it is given, and what is left out is lost (rps#890).
+    let was_static = call.amt.features.ports.get(&number).is_some_and(|port| !leases(port));
+    if !dhcp && !complete && !was_static && !is_true(&values, "IpSyncEnabled") {
         return Err(Rejection::schema("A static address needs IPAddress and SubnetMask."));
     }
     if let Some(port) = call.amt.features.ports.get_mut(&number) {
