@@ -160,6 +160,9 @@ impl RuleTable {
             settings.flag("amt.mebx", amt.flag("mebx"));
             settings.word("amt.tls", amt.word("tls", &TLS));
             settings.text("amt.tls_ca", amt.text("tls_ca"));
+            settings.text("amt.tls_ca_url", amt.text("tls_ca_url"));
+            settings.text("amt.tls_ca_trust", amt.text("tls_ca_trust"));
+            settings.text("amt.tls_ca_credential", amt.text("tls_ca_credential"));
             settings.flag("amt.clock", amt.flag("clock"));
             settings.flag("amt.hostname", amt.flag("hostname"));
             settings.word("amt.consent", amt.word("consent", &CONSENT));

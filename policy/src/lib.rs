@@ -24,6 +24,7 @@ mod exit;
 mod explain;
 mod file;
 mod history;
+mod https_url;
 mod matcher;
 mod outcome;
 mod pattern;
@@ -50,6 +51,7 @@ pub use history::{
     AmtOurs, CleanVerdict, Context, Firmware, History, ImageSource, OpenChange, PolicyTrust, RemoteProof,
     SoftDisable, Staged,
 };
+pub use https_url::HttpsUrl;
 pub use matcher::{KeyMatch, KeyResult, Matched, Selection, matches, select};
 pub use outcome::{Outcome, Status};
 pub use plan::{Action, Channel, Plan, Reversibility, Step, StepKind, step};
@@ -59,7 +61,7 @@ pub use report::{
     Severity,
 };
 pub use shown::{deceives, shown};
-pub use use_amt::{AmtSettings, AmtWishes, Consent, ModeWish, Reference, TlsWish};
+pub use use_amt::{AmtSettings, AmtWishes, Consent, ModeWish, Reference, TlsCa, TlsWish};
 pub use verify::{
     Ability, AmtResult, AmtSeen, Claims, Cleartext, Evidence, FlashEvidence, Look, Moment, Power,
     PowerAbility, Recorded, RemoteEnd, RemoteResult, RemoteSeen, Rung, Says, Strap, Verification,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Rule;
+use crate::{HttpsUrl, Rule};
 
 /// What a rule that uses AMT asks for. Absent keys leave the device's own setting alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,9 +14,21 @@ pub struct AmtWishes {
     pub certificate_passphrase: Option<Reference>,
     /// Where the certificate and the key are that issue AMT's TLS certificate; without it AMT's own is pinned.
     pub tls_ca: Option<Reference>,
+    /// The CA that issues AMT's TLS certificate over the network; never beside `tls_ca`.
+    pub tls_ca_service: Option<TlsCa>,
     /// Others' AMT may be taken over with a password that the operator knows.
     pub take_over: bool,
     pub settings: AmtSettings,
+}
+
+/// A CA that is reached over HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsCa {
+    pub url: HttpsUrl,
+    /// Where the roots are (PEM) that vouch for that server, and for what it issues.
+    pub trust: Reference,
+    /// Where the login is, if it wants one.
+    pub credential: Option<Reference>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,6 +190,13 @@ impl Rule {
             certificate: value("amt.certificate").and_then(Reference::parse),
             certificate_passphrase: value("amt.certificate_passphrase").and_then(Reference::parse),
             tls_ca: value("amt.tls_ca").and_then(Reference::parse),
+            tls_ca_service: value("amt.tls_ca_url").and_then(|url| {
+                Some(TlsCa {
+                    url: HttpsUrl::parse(url).ok()?,
+                    trust: value("amt.tls_ca_trust").and_then(Reference::parse)?,
+                    credential: value("amt.tls_ca_credential").and_then(Reference::parse),
+                })
+            }),
             take_over: flag("amt.take_over") == Some(true),
             settings: AmtSettings {
                 clock: flag("amt.clock") == Some(true),

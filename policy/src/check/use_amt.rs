@@ -2,11 +2,17 @@
 
 use toml::Spanned;
 
-use crate::Reference;
 use crate::diagnostic::Findings;
+use crate::{HttpsUrl, Reference};
 
 /// The keys that name where a secret is.
-const REFERENCES: [&str; 3] = ["amt.certificate", "amt.certificate_passphrase", "amt.tls_ca"];
+const REFERENCES: [&str; 5] = [
+    "amt.certificate",
+    "amt.certificate_passphrase",
+    "amt.tls_ca",
+    "amt.tls_ca_trust",
+    "amt.tls_ca_credential",
+];
 
 pub(super) fn check(settings: &[Spanned<(&'static str, String)>], findings: &mut Findings<'_>) {
     let find = |key: &str| settings.iter().find(|setting| setting.get_ref().0 == key);
@@ -36,5 +42,35 @@ pub(super) fn check(settings: &[Spanned<(&'static str, String)>], findings: &mut
     }
     if let (Some(ca), None) = (find("amt.tls_ca"), find("amt.tls")) {
         findings.error(ca.span(), "`tls_ca` without `tls`", "add `tls = \"required\"`");
+    }
+    check_tls_ca_service(settings, findings);
+}
+
+/// The CA over the network: one URL, the roots that vouch for it, and no other CA beside it.
+fn check_tls_ca_service(settings: &[Spanned<(&'static str, String)>], findings: &mut Findings<'_>) {
+    let find = |key: &str| settings.iter().find(|setting| setting.get_ref().0 == key);
+    let Some(url) = find("amt.tls_ca_url") else {
+        for key in ["tls_ca_trust", "tls_ca_credential"] {
+            if let Some(setting) = find(&format!("amt.{key}")) {
+                let help = "add `tls_ca_url = \"https://HOST\"`, or remove it";
+                findings.error(setting.span(), format!("`{key}` without `tls_ca_url`"), help);
+            }
+        }
+        return;
+    };
+    if let Err(why) = HttpsUrl::parse(&url.get_ref().1) {
+        let help = "write \"https://HOST\", \"https://HOST:PORT\" or \"https://HOST/PATH\"";
+        findings.error(url.span(), format!("`tls_ca_url` {why}"), help);
+    }
+    if find("amt.tls_ca_trust").is_none() {
+        let help = "add `tls_ca_trust = \"file:PATH\"`: the roots of that server and of the certificates that it issues, PEM";
+        findings.error(url.span(), "`tls_ca_url` without `tls_ca_trust`", help);
+    }
+    if find("amt.tls").is_none() {
+        findings.error(url.span(), "`tls_ca_url` without `tls`", "add `tls = \"required\"`");
+    }
+    if let Some(ca) = find("amt.tls_ca") {
+        let help = "name the CA's own key with `tls_ca`, or its service with `tls_ca_url`";
+        findings.error(ca.span(), "two CAs for one certificate", help);
     }
 }

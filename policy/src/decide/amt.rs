@@ -278,7 +278,7 @@ fn settings(case: &Case<'_>, draft: &mut Draft) -> AmtSettings {
         draft.refuse(Exit::Impossible, "hostname-unknown", None, Some(Channel::Amt), text);
     }
     if let Some(why) = &case.context.tls_ca_unusable {
-        let text = format!("the CA for AMT's TLS certificate (`amt.tls_ca`) cannot be used: {}", shown(why));
+        let text = format!("the CA for AMT's TLS certificate cannot be used: {}", shown(why));
         draft.refuse(Exit::Impossible, "tls-ca-unusable", None, Some(Channel::Amt), text);
     }
     let no_kvm = case.detection.text("intel.amt.verdict") == "standard-manageability";
