@@ -191,6 +191,15 @@ fn markers(text: &str, secrets: &mut Secrets) {
             secrets.add(at..length.map_or(upper.len(), |length| at + length), what);
         }
     }
+    for (at, separator) in text.match_indices("://") {
+        let authority = &text[at + separator.len()..];
+        let end = authority.find(|c: char| c.is_whitespace() || "/\"'<>".contains(c));
+        let login = authority[..end.unwrap_or(authority.len())].rsplit_once('@').map(|(login, _)| login);
+        if let Some(login) = login.filter(|login| login.contains(':')) {
+            let begin = at + separator.len();
+            secrets.add(begin..begin + login.len(), "a login in a URL");
+        }
+    }
 }
 
 /// Runs of the characters that passwords, base64 and hex are made of; cut at the separators that names are made of.

@@ -159,7 +159,8 @@ fn settings_follow_activation_and_a_later_run_wants_their_proof() {
     }
     let mut no_ca = Case::using("amt = { tls = \"required\", tls_ca = \"file:/ca.pem\" }");
     assert_eq!(no_ca.steps(), ["amt.setup-ccm"]);
-    let service = "amt = { tls = \"required\", tls_ca_url = \"https://ca\", tls_ca_trust = \"file:/roots.pem\" }";
+    let service =
+        "amt = { tls = \"required\", tls_ca_url = \"https://ca\", tls_ca_trust = \"file:/roots.pem\" }";
     assert_eq!(Case::using(service).steps(), ["amt.setup-ccm"]);
     no_ca.context.tls_ca_unusable = Some("no such file".to_owned());
     assert_eq!(no_ca.steps(), ["refuse.tls-ca-unusable"]);
