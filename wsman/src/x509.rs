@@ -4,13 +4,16 @@
 //! call that changes the device; where it says no, it names each broken rule.
 
 mod certificate;
+mod issued;
 mod path;
+mod pkcs7;
 mod preflight;
 mod public_key;
 mod rules;
 mod signature;
 
 pub use certificate::{CertificateError, ProvisioningChain};
+pub use issued::{AnswerError, Expected, IssuedRefusal, judge_issued, read_certificates};
 pub use preflight::{Device, MOST_CERTIFICATES, Ready, preflight};
 pub use public_key::{
     certificate_pin, is_request_of, public_key_from_pkcs1, spki_from_pkcs1, spki_of, spki_pin,

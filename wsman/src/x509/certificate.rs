@@ -80,7 +80,7 @@ pub(super) enum Key {
 }
 
 impl Certificate {
-    fn read(der: Vec<u8>) -> Option<Self> {
+    pub(super) fn read(der: Vec<u8>) -> Option<Self> {
         let (rest, parsed) = X509Certificate::from_der(&der).ok()?;
         if !rest.is_empty() {
             return None;
