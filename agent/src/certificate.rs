@@ -69,6 +69,32 @@ impl Certified {
     }
 }
 
+/// The certificates of a PEM file, DER: roots that a policy trusts.
+///
+/// # Errors
+/// A sentence for people; it names the place.
+pub fn read_roots(place: &Reference) -> Result<Vec<Vec<u8>>, String> {
+    let path = resolve(place)?;
+    let bytes = read(&path)?;
+    let (chain, _) = match is_pem(&bytes) {
+        true => from_pem(&bytes),
+        false => Err("it is no PEM".to_owned()),
+    }
+    .map_err(|why| format!("reading {}: {why}", path.display()))?;
+    match chain.is_empty() {
+        true => Err(format!("reading {}: it holds no certificate", path.display())),
+        false => Ok(chain),
+    }
+}
+
+/// What stands in the place of a secret that a policy refers to.
+///
+/// # Errors
+/// A sentence for people; it names the place and never what stands there.
+pub fn read_secret(place: &Reference) -> Result<Zeroizing<Vec<u8>>, String> {
+    read(&resolve(place)?)
+}
+
 /// Where a reference leads.
 fn resolve(place: &Reference) -> Result<PathBuf, String> {
     match place {

@@ -12,3 +12,12 @@ pub fn chain_of(error: &dyn Error) -> String {
     }
     text
 }
+
+/// The last cause alone: where what lies above it is a library's own layers, it says it best.
+pub fn last_cause(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}

@@ -62,6 +62,19 @@ pub fn request(name: &str, key: &DeviceKey) -> Result<Vec<u8>, String> {
     Ok(request.map_err(|error| unmade(&error))?.der().to_vec())
 }
 
+/// As [`request`], for a CA that goes by what is asked for: the name, and the purposes of a TLS server.
+///
+/// # Errors
+/// A sentence for people.
+pub fn request_in_full(name: &str, key: &DeviceKey) -> Result<Vec<u8>, String> {
+    let mut params = CertificateParams::new([name.to_owned()]).map_err(|error| unmade(&error))?;
+    params.distinguished_name = called(name);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let request = params.serialize_request(&NullSigned(key));
+    Ok(request.map_err(|error| unmade(&error))?.der().to_vec())
+}
+
 /// The certificate: by the org's CA where there is one, else by nobody.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod cli;
 pub mod commands;
 pub mod detect;
+pub mod enroll;
 pub mod error;
 pub mod escrow;
 pub mod files;

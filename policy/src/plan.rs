@@ -186,6 +186,20 @@ pub enum Reversibility {
     WithCredential,
 }
 
+impl StepKind {
+    /// What is written to AMT after activation, or after a login.
+    pub fn settings(&self) -> Option<&AmtSettings> {
+        match self {
+            Self::AmtSetupCcm { settings }
+            | Self::AmtSetupAcm { settings, .. }
+            | Self::AmtComplete { settings, .. }
+            | Self::AmtRotate { settings, .. }
+            | Self::AmtTakeOver { settings } => Some(settings),
+            _ => None,
+        }
+    }
+}
+
 /// Ids of steps, by which outcomes are told apart. A refusal's id is `refuse.<cause>`, with a detail after it where one
 /// cause can stand twice.
 pub mod step {

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::amt::Trouble;
 use super::lme::LmeError;
 use super::{Run, failed};
+use crate::enroll::Unissued;
 use crate::error::chain_of;
 use crate::state::{Kind, StateError, fold_open};
 
@@ -92,6 +93,13 @@ fn candidates(run: &Run<'_>, open: &OpenChange) -> String {
     match files.as_slice() {
         [one] => format!("; the candidate is {one}"),
         several => format!("; the candidates are {}", several.join(", ")),
+    }
+}
+
+/// The org's CA gave no certificate; the device has heard nothing of it.
+impl From<Unissued> for Failure {
+    fn from(Unissued { cause, text }: Unissued) -> Self {
+        Self::impossible(cause, text)
     }
 }
 

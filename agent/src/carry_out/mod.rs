@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use oob_policy::{Detection, Exit, History, Outcome, Plan, Policy, Status, Step, StepKind, Value};
 
 use crate::certificate::Certified;
+use crate::enroll::Enrollment;
 use crate::firmware::Image;
 use crate::known::Known;
 use crate::log::Progress;
@@ -29,6 +30,7 @@ mod setup;
 mod stage;
 mod tls;
 
+use failure::Failure;
 use known::Goal;
 pub use ours::login_realm;
 pub(crate) use proof::cnonce;
@@ -50,6 +52,8 @@ pub struct Run<'a> {
     pub certificate: Option<&'a Certified>,
     /// The CA that issues AMT's TLS certificate, where the rule names one.
     pub issuer: Option<&'a Certified>,
+    /// The CA over HTTPS that does, where the rule names that.
+    pub enrollment: Option<&'a Enrollment>,
     /// Credentials that the operator gave, in the order in which they are tried.
     pub known: &'a [Known],
     /// What else names this device, sealed beside a credential so that a lost index is no lost machine.
@@ -70,6 +74,12 @@ pub async fn carry_out(run: &mut Run<'_>, plan: &Plan) -> Vec<Outcome> {
 }
 
 async fn carry_out_step(run: &mut Run<'_>, step: &Step) -> Outcome {
+    // A certificate that nobody will issue is no reason to change anything.
+    if let Some(ca) = run.enrollment.filter(|_| step.what.settings().is_some_and(|it| it.tls.is_some()))
+        && let Err(unissued) = ca.reach(run.machine).await
+    {
+        return Failure::from(unissued).recorded(run, step);
+    }
     match &step.what {
         StepKind::Record => outcome(step, Status::Done, "nothing was touched; what was found is recorded"),
         StepKind::AmtSetupCcm { settings } => setup::set_up(run, step, Wish::Ccm, settings).await,

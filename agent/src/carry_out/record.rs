@@ -144,6 +144,9 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
         add("tls_certificate_sha256", pin.as_str().into());
     }
     if let Some(tls) = &applied.tls {
+        if let Some(issuer) = &tls.issued_by {
+            add("tls_issued_by", issuer.as_str().into());
+        }
         add("tls_handshake", if tls.shaken { "seen" } else { "not verifiable by this build" }.into());
     }
     if let Some(file) = proven.mebx_escrow() {

@@ -1,8 +1,8 @@
 //! TLS on AMT's ports (reference/amt.md 5.9): a key that AMT makes and keeps, a certificate for it, both served and
 //! seen served.
 //!
-//! The certificate is issued by the org's CA where policy names one. Otherwise nobody issues it, and its SHA-256 in org
-//! state is what a client goes by.
+//! The certificate is issued by the org's CA where policy names one: by its key, or over HTTPS (`enroll.rs`). Otherwise
+//! nobody issues it, and its SHA-256 in org state is what a client goes by.
 
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub(super) struct Secured {
     pub(super) pin: String,
     /// It was seen in a handshake; else the settings were read alone.
     pub(super) shaken: bool,
+    /// The CA over HTTPS that issued it.
+    pub(super) issued_by: Option<String>,
 }
 
 /// Gives AMT a key and a certificate, switches TLS on and sees it served. `required`: no cleartext beside it on the
@@ -67,7 +69,11 @@ pub(super) async fn secure(
     };
     let name = leaf::name_of(run.detection);
     let broken = |why: String| Failure::unchanged("certificate-not-made", why);
-    let request = leaf::request(&name, &device_key).map_err(broken)?;
+    let request = match run.enrollment {
+        Some(_) => leaf::request_in_full(&name, &device_key),
+        None => leaf::request(&name, &device_key),
+    };
+    let request = request.map_err(broken)?;
     let signed = mutating("PKCS10", admin.invoke(&generate_pkcs10_request_ex(&key_id, &request))).await?;
     if !is_request_of(&signed, &spki) {
         return Err(Failure::unchanged(
@@ -75,7 +81,30 @@ pub(super) async fn secure(
             "AMT's signed request is not of the key that it just made, so no certificate was issued for it",
         ));
     }
-    let der = leaf::issue(&name, &device_key, run.issuer).map_err(broken)?;
+    let der = match run.enrollment {
+        None => leaf::issue(&name, &device_key, run.issuer).map_err(broken)?,
+        Some(ca) => {
+            let issued = ca.issue(run.machine, &signed, &spki).await;
+            // Minutes may have gone by; what comes next is never sent twice, so its login must be fresh and proven.
+            drop(admin);
+            admin = log_in(session).await;
+            match issued {
+                Ok(der) => {
+                    admin.get::<GeneralSettings>().await.map_err(|error| refused("TLS", &error))?;
+                    der
+                }
+                Err(unissued) => {
+                    // A key that nothing will use takes one of few places.
+                    let key: [(&str, &str); 1] = [("InstanceID", &key_id)];
+                    let removed = marked("TLS key", admin.delete::<PublicPrivateKeyPair>(&key)).await;
+                    if let Err(error) = removed {
+                        tracing::warn!(error = %described(&error), "the key that was made stays in AMT");
+                    }
+                    return Err(unissued.into());
+                }
+            }
+        }
+    };
     let pin = certificate_pin(&der);
     let sha256 = hex(&pin);
     // A run that dies behind this line leaves a device that speaks TLS with this certificate alone.
@@ -100,7 +129,7 @@ pub(super) async fn secure(
     let served = Served { certificate, der, required, local };
     read_back(run, session, &served).await?;
     run.progress.end("done");
-    Ok(Secured { pin: sha256, shaken: local })
+    Ok(Secured { pin: sha256, shaken: local, issued_by: run.enrollment.map(ToString::to_string) })
 }
 
 async fn make_key(run: &Run<'_>, admin: &mut Client<'_, '_>) -> Result<Reference, Failure> {

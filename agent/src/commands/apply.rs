@@ -21,6 +21,7 @@ use super::{Stop, print, print_json};
 use crate::carry_out::{Run, carry_out};
 use crate::certificate::Certified;
 use crate::cli::Apply;
+use crate::enroll::Enrollment;
 use crate::error::chain_of;
 use crate::firmware::Image;
 use crate::known::Known;
@@ -85,6 +86,7 @@ struct Inputs {
     image: Option<Image>,
     certificate: Option<Certified>,
     issuer: Option<Certified>,
+    enrollment: Option<Enrollment>,
     known: Vec<Known>,
     context: Context,
 }
@@ -140,7 +142,8 @@ async fn gather(arguments: &Apply) -> Result<Inputs, Stop> {
     };
     let certificate = certificate(&policy, &detection, &mut context);
     let issuer = issuer(&policy, &detection, &mut context);
-    Ok(Inputs { policy, machine, detection, image, certificate, issuer, known, context })
+    let enrollment = enrollment(&policy, &detection, &mut context);
+    Ok(Inputs { policy, machine, detection, image, certificate, issuer, enrollment, known, context })
 }
 
 /// The credentials that the operator gave: two at most, since AMT locks at the third refusal.
@@ -191,6 +194,13 @@ fn issuer(policy: &Policy, detection: &Detection, context: &mut Context) -> Opti
     let Selection::Rule(rule) = select(policy, detection, context) else { return None };
     let place = rule.amt().tls_ca?;
     Certified::read(&place, None).map_err(|why| context.tls_ca_unusable = Some(why)).ok()
+}
+
+/// The CA over HTTPS that the rule names instead, if what it refers to can be used. It is not asked for anything yet.
+fn enrollment(policy: &Policy, detection: &Detection, context: &mut Context) -> Option<Enrollment> {
+    let Selection::Rule(rule) = select(policy, detection, context) else { return None };
+    let ca = rule.amt().tls_ca_service?;
+    Enrollment::read(&ca).map_err(|why| context.tls_ca_unusable = Some(why)).ok()
 }
 
 /// A site or role that no policy could name would silently match nothing.
@@ -265,7 +275,7 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
         inputs.read_flash(&readings, &mut progress).await;
         plan = inputs.decide(&history);
     }
-    let Inputs { policy, machine, detection, image, certificate, issuer, known, .. } = &inputs;
+    let Inputs { policy, machine, detection, image, certificate, issuer, enrollment, known, .. } = &inputs;
     let run_id = new_run_id().map_err(|error| Stop::internal(chain_of(&error)))?;
     let mut chain = Chain::resume(
         crate::state::Run {
@@ -299,6 +309,7 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
             image: image.as_ref(),
             certificate: certificate.as_ref(),
             issuer: issuer.as_ref(),
+            enrollment: enrollment.as_ref(),
             known,
             aliases: aliases(machine),
             progress,

@@ -66,6 +66,20 @@ impl Machine {
         };
         Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
+
+    /// Where a service of the org is. None on a live root, where its name is looked up; elsewhere what the list has as
+    /// `https:HOST:PORT`, and no other place.
+    pub fn service(&self, host: &str, port: u16) -> io::Result<Option<SocketAddr>> {
+        if self.is_live() {
+            return Ok(None);
+        }
+        // An address is dialed as it is, so only a name can be led elsewhere.
+        if host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok() {
+            let text = format!("connecting to {host}: a root that is not live reaches services by name only");
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, text));
+        }
+        self.address(&format!("https:{host}:{port}")).map(Some)
+    }
 }
 
 #[cfg(test)]
@@ -100,5 +114,22 @@ mod tests {
         assert_eq!(machine.kind(), oob_policy::RootKind::Simulated);
         assert!(machine.connect("16992").await.is_ok());
         assert_eq!(machine.connect("16993").await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn services_are_where_the_list_says_and_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), r#"{"https:ca.example.com:443": 40443}"#).unwrap();
+        let machine = Machine::open(dir.path()).unwrap();
+        let there = machine.service("ca.example.com", 443).unwrap();
+        assert_eq!(there, Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 40443))));
+        for (host, port) in
+            [("ca.example.com", 8443), ("example.com", 443), ("127.0.0.1", 443), ("[::1]", 443)]
+        {
+            let error = machine.service(host, port).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{host}:{port}");
+        }
+        let live = Machine::open(std::path::Path::new("/")).unwrap();
+        assert_eq!(live.service("ca.example.com", 443).unwrap(), None);
     }
 }

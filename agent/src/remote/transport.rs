@@ -16,6 +16,7 @@ use reqwest::redirect::Policy;
 use tokio_rustls::rustls;
 
 use super::Reached;
+use crate::error::last_cause;
 
 /// No WS-Man answer of AMT comes near this.
 const LARGEST_BODY: usize = 1 << 20;
@@ -68,7 +69,7 @@ impl Remote {
             .connect_timeout(CONNECT)
             .timeout(ANSWER)
             .build()
-            .map_err(|error| sentence(&error))?;
+            .map_err(|error| last_cause(&error))?;
         Ok(Self { http, address: reached.address, tls: pin.is_some(), login_sent: false })
     }
 
@@ -131,7 +132,7 @@ impl Remote {
             )),
             (true, true) => RemoteError::Lost(format!("nothing came within {CONNECT:?}")),
             (true, false) => RemoteError::Lost(format!("nothing came within {ANSWER:?}")),
-            _ => RemoteError::Lost(sentence(&error)),
+            _ => RemoteError::Lost(last_cause(&error)),
         }
     }
 }
@@ -172,13 +173,4 @@ fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Erro
         };
     }
     None
-}
-
-/// The last cause says it best; what lies above it is the library's own layers.
-fn sentence(error: &(dyn StdError + 'static)) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }
