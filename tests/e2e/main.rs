@@ -29,6 +29,7 @@ mod staging;
 mod strangers;
 mod use_acm;
 mod use_ccm;
+mod use_est;
 mod use_tls;
 mod verify;
 mod verify_file;

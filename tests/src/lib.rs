@@ -4,6 +4,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of this is test code")]
 
+pub mod est;
 pub mod image;
 pub mod provisioning;
 pub mod server;
