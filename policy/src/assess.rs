@@ -115,14 +115,21 @@ impl<'a> Assessment<'a> {
         self.outcomes.iter().find(is_set_up)
     }
 
+    /// What shows that AMT is not provisioned, as policy asks.
+    fn unprovisioned(&self) -> Option<&'a Outcome> {
+        self.outcome(step::AMT_UNPROVISION, Status::Done)
+            .or_else(|| self.outcome(step::AMT_UNPROVISIONED, Status::AlreadySo))
+    }
+
     /// The proof of an earlier run that this run took for good, and refused to go on for another reason.
     fn unconfirmed(&self) -> Option<&'a AmtOurs> {
         let for_ours = |outcome: &Outcome| {
             // A step that fails leaves it as it was; one that finds another realm has found others.
-            let tried = [step::AMT_COMPLETE, step::AMT_ROTATE].contains(&outcome.step.as_str())
+            let tried = [step::AMT_COMPLETE, step::AMT_ROTATE, step::AMT_UNPROVISION]
+                .contains(&outcome.step.as_str())
                 && outcome.exit == Exit::DeviceFailed;
             tried
-                || ["amt-incomplete", "credential-missing"]
+                || ["amt-incomplete", "credential-missing", "credential-needed"]
                     .contains(&outcome.cause.as_deref().unwrap_or_default())
         };
         self.history.amt.as_ref().filter(|_| self.outcomes.iter().any(for_ours))
@@ -217,6 +224,12 @@ fn verdict(input: &Assessment<'_>, exit: Exit) -> String {
                 "AMT {what} in {mode}, {credential} was seen working locally{settings}; nothing was tried from another \
                  machine."
             )
+        }
+        (Exit::Satisfied, Action::Use) if changed && input.unprovisioned().is_some() => {
+            "AMT was unprovisioned, as policy asks, and seen so; nothing was tried from another machine.".to_owned()
+        }
+        (Exit::Satisfied, Action::Use) if input.unprovisioned().is_some() => {
+            "AMT is not provisioned, as policy asks; nothing was changed.".to_owned()
         }
         (Exit::Satisfied, Action::Use) => "AMT is as policy asks; nothing was changed.".to_owned(),
         (Exit::Impossible, _) if !changed && asked_to_report(input.plan) => {

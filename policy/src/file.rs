@@ -14,6 +14,7 @@ const ACTIONS: [(&str, Action); 3] =
 const MODES: [(&str, &str); 3] = [("ccm", "ccm"), ("acm", "acm"), ("acm-or-ccm", "acm-or-ccm")];
 const TLS: [(&str, &str); 2] = [("required", "required"), ("optional", "optional")];
 const CONSENT: [(&str, &str); 3] = [("all", "all"), ("kvm", "kvm"), ("none", "none")];
+const SCOPES: [(&str, &str); 2] = [("full", "full"), ("partial", "partial")];
 const PLATFORMS: [(&str, &str); 2] = [("intel", "intel"), ("amd", "amd")];
 const FORM_FACTORS: [(&str, &str); 7] = [
     ("desktop", "desktop"),
@@ -169,6 +170,10 @@ impl RuleTable {
             settings.flag("amt.sol", amt.flag("sol"));
             settings.flag("amt.kvm", amt.flag("kvm"));
             settings.flag("amt.ider", amt.flag("ider"));
+
+            settings.flag("amt.provisioned", amt.flag("provisioned"));
+            settings.word("amt.unprovision", amt.word("unprovision", &SCOPES));
+
             settings.0
         });
         let dash = table.table("dash", "`dash`", |dash| {

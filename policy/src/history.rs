@@ -29,6 +29,9 @@ pub struct History {
     pub tls_pin_sent: Option<String>,
     /// The last firmware image we staged.
     pub staged: Option<Staged>,
+    /// The realm of an AMT that our journal shows a run was unprovisioning when it ended.
+    #[serde(default)]
+    pub leaving: Option<String>,
     /// The event of the last run that switched AMT off by its firmware.
     #[serde(default)]
     pub locked_down: Option<String>,

@@ -61,7 +61,7 @@ pub use report::{
     Severity,
 };
 pub use shown::{deceives, shown};
-pub use use_amt::{AmtSettings, AmtWishes, Consent, ModeWish, Reference, TlsCa, TlsWish};
+pub use use_amt::{AmtSettings, AmtWishes, Consent, ModeWish, Reference, Scope, TlsCa, TlsWish};
 pub use verify::{
     Ability, AmtResult, AmtSeen, Claims, Cleartext, Evidence, FlashEvidence, Look, Moment, Power,
     PowerAbility, Recorded, RemoteEnd, RemoteResult, RemoteSeen, Rung, Says, Strap, Verification,

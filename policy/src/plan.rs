@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AmtSettings, Exit, Method};
+use crate::{AmtSettings, Exit, Method, Scope};
 
 /// What a rule asks for. The customer's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +141,17 @@ pub enum StepKind {
     },
     /// See that the AMT we proved is still the one that answers; changes nothing.
     AmtConfirm { realm: String, last_proof: String },
+    /// Unprovision AMT, and see it unprovisioned: client control mode over MEI, everything else as admin. `login`: with the
+    /// credential that the operator gave. `realm`: the one that it must answer with before; none for AMT of others, which
+    /// policy permits to touch where the credential logs in.
+    AmtUnprovision {
+        scope: Scope,
+        login: bool,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        realm: Option<String>,
+    },
+    /// See that AMT is not provisioned, and that org state does not claim it to be ours; changes nothing on the machine.
+    AmtUnprovisioned,
     /// Read this machine's flash chip, which the decision waits for. Planned only where that has not been tried yet,
     /// so a plan that is carried out never holds it.
     ReadFlash,
@@ -211,6 +222,8 @@ pub mod step {
     pub const AMT_COMPLETE: &str = "amt.complete";
     pub const AMT_ROTATE: &str = "amt.rotate";
     pub const AMT_TAKE_OVER: &str = "amt.take-over";
+    pub const AMT_UNPROVISION: &str = "amt.unprovision";
+    pub const AMT_UNPROVISIONED: &str = "amt.unprovisioned";
     pub const READ_FLASH: &str = "neutralize.read-flash";
     pub const STAGE_CLEAN: &str = "neutralize.stage-clean";
     pub const STAGE_SOFT_DISABLE: &str = "neutralize.stage-soft-disable";

@@ -19,6 +19,29 @@ pub struct AmtWishes {
     /// Others' AMT may be taken over with a password that the operator knows.
     pub take_over: bool,
     pub settings: AmtSettings,
+
+    /// AMT shall not be provisioned, and how far it is taken back where it is; none where it shall be.
+    pub unprovisioned: Option<Scope>,
+}
+
+/// How far AMT is taken back (reference/amt.md 5.13).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// As it came from the factory, but for the MEBx password and, from AMT 12 on, the PKI suffix.
+    #[default]
+    Full,
+    /// The admin account and what TLS needs stay.
+    Partial,
+}
+
+impl Scope {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Partial => "partial",
+        }
+    }
 }
 
 /// A CA that is reached over HTTPS.
@@ -198,6 +221,12 @@ impl Rule {
                 })
             }),
             take_over: flag("amt.take_over") == Some(true),
+
+            unprovisioned: (flag("amt.provisioned") == Some(false)).then(|| match value("amt.unprovision") {
+                Some("partial") => Scope::Partial,
+                _ => Scope::Full,
+            }),
+
             settings: AmtSettings {
                 clock: flag("amt.clock") == Some(true),
                 hostname: flag("amt.hostname") == Some(true),

@@ -201,7 +201,7 @@ impl<'a> Standing<'a> {
     }
 }
 
-async fn provisioned(run: &Run<'_>) -> Result<&'static str, Failure> {
+pub(super) async fn provisioned(run: &Run<'_>) -> Result<&'static str, Failure> {
     let mut pthi = Pthi::connect(run.machine).await?;
     let mode = pthi.ask(&GetControlMode).await?;
     let state = pthi.ask(&GetProvisioningState).await?;
@@ -225,7 +225,7 @@ async fn provisioned(run: &Run<'_>) -> Result<&'static str, Failure> {
 }
 
 /// A way to AMT's WS-Man, and the realm that answers there. A run that died may have left either certificate served.
-async fn reach<'m>(run: &Run<'m>) -> Result<(Lme<'m>, Realm), Failure> {
+pub(super) async fn reach<'m>(run: &Run<'m>) -> Result<(Lme<'m>, Realm), Failure> {
     let history = run.history;
     let known = [
         history.open.as_ref().and_then(|open| open.tls_pin.as_deref()),
@@ -267,7 +267,11 @@ fn other_realm(standing: &Standing<'_>) -> Failure {
 }
 
 /// Each credential once. The one that logs in.
-async fn log_in<'a, 'm>(run: &Run<'m>, lme: &mut Lme<'m>, realm: &Realm) -> Result<&'m Known, Failure>
+pub(super) async fn log_in<'a, 'm>(
+    run: &Run<'m>,
+    lme: &mut Lme<'m>,
+    realm: &Realm,
+) -> Result<&'m Known, Failure>
 where
     'm: 'a,
 {

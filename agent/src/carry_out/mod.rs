@@ -15,6 +15,7 @@ use crate::state::{Chain, DirStore, Journal};
 mod acm;
 pub mod amt;
 mod credential;
+mod deactivate;
 mod failure;
 mod known;
 mod lme;
@@ -96,6 +97,10 @@ async fn carry_out_step(run: &mut Run<'_>, step: &Step) -> Outcome {
         StepKind::AmtTakeOver { settings } => known::go_on(run, step, Goal::TakeOver, None, settings).await,
         StepKind::AmtUndo { generation } => ours::undo(run, step, *generation).await,
         StepKind::AmtConfirm { realm, last_proof } => ours::confirm(run, step, realm, last_proof).await,
+        StepKind::AmtUnprovision { scope, login, realm } => {
+            deactivate::deactivate(run, step, *scope, *login, realm.as_deref()).await
+        }
+        StepKind::AmtUnprovisioned => deactivate::already(run, step).await,
         // The caller reads the chip and decides anew before anything is carried out.
         StepKind::ReadFlash => failed(step, Exit::Internal, "flash-not-read", "the flash chip was not read"),
         StepKind::Stage { method, keep, skipped } => stage::stage(run, step, *method, keep, skipped),

@@ -2,7 +2,7 @@
 
 use oob_policy::{
     AmtSettings, Channel, ChannelState, Confidence, Exit, Fact, Method, Proof, Report, Reversibility,
-    RootKind, Severity, Status, StepKind, UNKNOWN, Value,
+    RootKind, Scope, Severity, Status, StepKind, UNKNOWN, Value,
 };
 
 /// The color family of a result.
@@ -206,6 +206,12 @@ pub(super) fn step(kind: &StepKind) -> String {
             written(settings)
         ),
         StepKind::AmtConfirm { .. } => "See that the AMT we proved is the one that answers".to_owned(),
+        StepKind::AmtUnprovision { scope, login, .. } => format!(
+            "Unprovision AMT{}{}, and see it unprovisioned",
+            if *scope == Scope::Partial { " partially" } else { "" },
+            if *login { " as admin, with the given credential, logged in once" } else { " over MEI" }
+        ),
+        StepKind::AmtUnprovisioned => "See that AMT is not provisioned".to_owned(),
         StepKind::ReadFlash => "Read the flash chip, twice, and decide by what it holds".to_owned(),
         StepKind::Stage { method, keep, skipped } => staged(*method, keep, skipped),
         StepKind::AmtLockdown { skipped, .. } => {

@@ -6,7 +6,7 @@ use oob_policy::{AmtOurs, Channel, History, RemoteProof, Staged};
 
 use super::Stored;
 use super::event::{Event, Kind, SignedEvent};
-use super::journal::{JournalEntry, fold_open};
+use super::journal::{JournalEntry, fold_leaving, fold_open};
 use crate::escrow::MAX_GENERATION;
 
 /// The history of one device. Bodies are read as follows; other members are for people:
@@ -18,6 +18,8 @@ use crate::escrow::MAX_GENERATION;
 ///   `settings`, `tls_certificate_sha256` and `mebx_escrow` tell what else was proven or asserted then;
 /// - `note`: `{"undone_generation": 1, "escrow": file}` makes that credential no longer ours. The file name tells it from
 ///   the same generation of another store; where it is missing, every credential of the generation is meant;
+/// - `retired`: `{"channel": "amt", "ended": [file, ...]}` makes the credentials of these escrow files no longer ours: AMT was
+///   seen unprovisioned since;
 /// - `staged`: `{"original_sha256", "result_sha256", "method", "manifest_sha256"}`;
 /// - `neutralized`: `{"channel": "amt", "method": "lockdown", ...}` says that AMT was switched off by its firmware.
 pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
@@ -53,6 +55,7 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
             JournalEntry::Certificate { sha256 } => Some(sha256.clone()),
             _ => None,
         }),
+        leaving: fold_leaving(journal),
         staged: newest(&events, &Kind::Staged, staged),
         locked_down: newest(&events, &Kind::Neutralized, locked_down),
         policy: events
@@ -116,6 +119,7 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
                 && text(note, "escrow").is_none_or(|escrow| escrow == ours.escrow)
         })
     };
+    let ended = ended(events);
     let sealing = |escrow: &str| {
         events
             .values()
@@ -150,11 +154,19 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
             mebx_escrow: mebx(number(event, "generation")?).or_else(|| text(event, "mebx_escrow")),
             escrow,
         };
-        (!undone(&ours)).then_some(((ours.generation, event.seq, *id), ours))
+        (!undone(&ours) && !ended.contains(ours.escrow.as_str()))
+            .then_some(((ours.generation, event.seq, *id), ours))
     });
     let mut proofs: Vec<_> = proofs.collect();
     proofs.sort_by_key(|(rank, _)| *rank);
     proofs.into_iter().map(|(_, ours)| ours).collect()
+}
+
+/// The escrow files of credentials that AMT was seen without.
+fn ended<'a>(events: &BTreeMap<&str, &'a Event>) -> BTreeSet<&'a str> {
+    let retired = events.values().filter(|event| event.kind == Kind::Retired && is_amt(event));
+    let lists = retired.filter_map(|event| event.body.get("ended")?.as_array());
+    lists.flatten().filter_map(|file| file.as_str()).collect()
 }
 
 /// The last look from another host that saw this generation in this provisioning.

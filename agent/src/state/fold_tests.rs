@@ -52,6 +52,31 @@ fn an_undone_generation_is_no_longer_ours() {
 }
 
 #[test]
+fn what_amt_was_seen_without_is_no_longer_ours_and_what_comes_later_is() {
+    let one = sign(1, None, Kind::Verified, verified(1, ESCROW));
+    let again = "amt.2.0123456789abcdef.age";
+    let two = sign(2, Some(&one), Kind::Verified, verified(2, again));
+    let fold_with = |kind, body: serde_json::Value| {
+        let note = sign(3, Some(&two), kind, body);
+        let later = sign(4, Some(&note), Kind::Verified, verified(3, "amt.3.0123456789abcdef.age"));
+        let history = fold(&stored(vec![one.clone(), two.clone(), note.clone()]), &[]);
+        let set_up_again = fold(&stored(vec![one.clone(), two.clone(), note, later]), &[]);
+        assert_eq!(history.amt_generation, 2, "a generation is never counted twice");
+        let generation = |history: History| history.amt.map(|ours| ours.generation);
+        (generation(history), generation(set_up_again))
+    };
+    let body = |files: &[&str]| json!({"channel": "amt", "ended": files});
+    assert_eq!(fold_with(Kind::Retired, body(&[ESCROW, again])), (None, Some(3)));
+    assert_eq!(fold_with(Kind::Retired, body(&[again])), (Some(1), Some(3)));
+    assert_eq!(fold_with(Kind::Retired, json!({"channel": "amt", "ended": "all"})), (Some(2), Some(3)));
+    assert_eq!(
+        fold_with(Kind::Retired, json!({"channel": "me", "ended": [ESCROW, again]})),
+        (Some(2), Some(3))
+    );
+    assert_eq!(fold_with(Kind::Failed, body(&[ESCROW, again])), (Some(2), Some(3)));
+}
+
+#[test]
 fn the_same_generation_of_two_stores_is_told_apart() {
     // One stick undid its generation 1; the other proved its own generation 1. Merged, the proof holds.
     let other = "amt.1.fedcba9876543210.age";

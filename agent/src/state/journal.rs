@@ -38,6 +38,10 @@ pub enum JournalEntry {
     Disabling { call: String },
     /// What became of that as far as the answer tells.
     Disabled { call: String, answer: Answer },
+    /// AMT is about to be unprovisioned because policy asks for it; `realm` is the one it answers with just before.
+    Leaving { realm: String, call: String },
+    /// That came to its end: AMT was seen unprovisioned, or as it was.
+    Left,
     /// The certificate that AMT is about to be given for TLS: lower-case hex of its SHA-256.
     Certificate { sha256: String },
     /// The change was taken back, and the device was seen without it.
@@ -174,12 +178,26 @@ pub fn fold_open(entries: &[JournalEntry]) -> Option<OpenChange> {
                 }
             }
             JournalEntry::Disabling { .. } | JournalEntry::Disabled { .. } => {}
+            JournalEntry::Leaving { .. } | JournalEntry::Left => {}
             JournalEntry::Undone { generation } | JournalEntry::Closed { generation } => {
                 open = open.filter(|open| open.generation != *generation);
             }
         }
     }
     open
+}
+
+/// The realm of an AMT whose unprovisioning was begun and has no end. A setup that came later tells that it had one.
+pub fn fold_leaving(entries: &[JournalEntry]) -> Option<String> {
+    let mut leaving = None;
+    for entry in entries {
+        match entry {
+            JournalEntry::Leaving { realm, .. } => leaving = Some(realm.clone()),
+            JournalEntry::Left | JournalEntry::Begin { .. } => leaving = None,
+            _ => {}
+        }
+    }
+    leaving
 }
 
 #[derive(Serialize, Deserialize)]
@@ -288,6 +306,25 @@ mod tests {
             let found = fold_open(&entries).map(|open| (open.generation, open.call_sent));
             assert_eq!(found, expected, "{entries:?}");
         }
+    }
+
+    #[test]
+    fn an_unprovisioning_without_an_end_is_open_and_no_setup() {
+        let leaving =
+            || JournalEntry::Leaving { realm: "Digest:1".to_owned(), call: "Unprovision".to_owned() };
+        let cases = [
+            (vec![], None),
+            (vec![leaving()], Some("Digest:1")),
+            (vec![leaving(), leaving()], Some("Digest:1")),
+            (vec![leaving(), JournalEntry::Left], None),
+            (vec![JournalEntry::Left, leaving()], Some("Digest:1")),
+            (vec![leaving(), begin(2)], None),
+        ];
+        for (entries, expected) in cases {
+            assert_eq!(fold_leaving(&entries).as_deref(), expected, "{entries:?}");
+        }
+        assert_eq!(fold_open(&[leaving()]), None);
+        assert_eq!(fold_open(&[begin(1), sending(), leaving(), JournalEntry::Left]).unwrap().generation, 1);
     }
 
     fn rotate(generation: u32) -> JournalEntry {

@@ -80,6 +80,13 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         record.last_proof = text_of(off.evidence.get("event")).map(str::to_owned);
         return record;
     }
+    if let Some(out) = input.unprovisioned().filter(|_| verdict != "absent") {
+        let mut record =
+            blank(Channel::Amt, ChannelState::Present, format!("{}{}", shown(&out.text), caveats(input)));
+        record.confidence = Proof::Detected;
+        record.last_proof = text_of(out.evidence.get("event")).map(str::to_owned);
+        return record;
+    }
     if input.staged() {
         let reason = "an image is staged and not flashed; until then AMT is as it was".to_owned();
         return blank(Channel::Amt, ChannelState::Staged, reason);

@@ -13,8 +13,10 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
         |id: &str, severity, text: String| found.push(Finding { id: id.to_owned(), severity, text });
     let capable = ["capable", "standard-manageability"].contains(&input.detection.text("intel.amt.verdict"));
     let provisioning = input.detection.text("intel.amt.provisioning");
-    let provisioned = ["in", "post"].contains(&provisioning)
-        || ["ccm", "acm"].contains(&input.detection.text("intel.amt.control_mode"));
+    let unprovisioned = input.unprovisioned().is_some();
+    let provisioned = !unprovisioned
+        && (["in", "post"].contains(&provisioning)
+            || ["ccm", "acm"].contains(&input.detection.text("intel.amt.control_mode")));
     let set_up = input.set_up().is_some();
     let ours = set_up
         || input.outcome(step::AMT_CONFIRM, Status::AlreadySo).is_some()
@@ -31,7 +33,12 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
                 .to_owned(),
         );
     }
-    if capable && provisioning == "pre" && !set_up && !locked && input.indeterminate().is_none() {
+    if capable
+        && (provisioning == "pre" || unprovisioned)
+        && !set_up
+        && !locked
+        && input.indeterminate().is_none()
+    {
         add(
             "amt-default-credentials",
             Severity::Risk,

@@ -40,6 +40,7 @@ pub(super) fn check(settings: &[Spanned<(&'static str, String)>], findings: &mut
         let help = "name the PKCS#12 file with `certificate`";
         findings.error(passphrase.span(), "a passphrase without the certificate that it opens", help);
     }
+    unprovisioned(settings, findings);
     if let (Some(ca), None) = (find("amt.tls_ca"), find("amt.tls")) {
         findings.error(ca.span(), "`tls_ca` without `tls`", "add `tls = \"required\"`");
     }
@@ -72,5 +73,27 @@ fn check_tls_ca_service(settings: &[Spanned<(&'static str, String)>], findings: 
     if let Some(ca) = find("amt.tls_ca") {
         let help = "name the CA's own key with `tls_ca`, or its service with `tls_ca_url`";
         findings.error(ca.span(), "two CAs for one certificate", help);
+    }
+}
+
+/// What can stand beside `provisioned = false`: how far, and whose.
+const BESIDE: [&str; 3] = ["amt.provisioned", "amt.unprovision", "amt.take_over"];
+
+/// AMT that is not provisioned has no mode and no settings.
+fn unprovisioned(settings: &[Spanned<(&'static str, String)>], findings: &mut Findings<'_>) {
+    let find = |key: &str| settings.iter().find(|setting| setting.get_ref().0 == key);
+    let wished = find("amt.provisioned").is_some_and(|setting| setting.get_ref().1 == "false");
+    if !wished {
+        if let Some(scope) = find("amt.unprovision") {
+            let help = "add `provisioned = false`, or remove it";
+            findings.error(scope.span(), "`unprovision` says how, and nothing says that", help);
+        }
+        return;
+    }
+    let others = settings.iter().filter(|it| it.get_ref().0.starts_with("amt."));
+    for setting in others.filter(|it| !BESIDE.contains(&it.get_ref().0)) {
+        let key = setting.get_ref().0.trim_start_matches("amt.");
+        let message = format!("`{key}` beside `provisioned = false`: AMT that is not provisioned has none");
+        findings.error(setting.span(), message, "remove one of the two");
     }
 }

@@ -1,5 +1,6 @@
 //! `use`: Intel AMT, below AMT 19.
 
+mod deactivate;
 pub(super) mod identity;
 mod known;
 
@@ -13,6 +14,9 @@ use crate::{
 pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
     refuse_values(case, draft);
     let facts = Facts::of(case);
+    if let Some(scope) = case.rule.and_then(|rule| rule.amt().unprovisioned) {
+        return deactivate::plan(case, &facts, scope, draft);
+    }
     if !facts.capable() {
         return refuse_verdict(case, &facts, draft);
     }
@@ -34,44 +38,54 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
         Situation::Candidates(open) if case.context.known_credential => {
             known::resume(case, &facts, open, draft)
         }
-        Situation::Candidates(open) => {
-            let text = format!(
-                "a run of ours ended while credential generation {} was on its way, and AMT is now in a state that \
-                 cannot be taken back without a password (control mode {}): {}; open the newest with an identity and run \
-                 again with `--known-credential FILE`, then the next, one a run and 20 s apart",
-                open.generation,
-                facts.mode,
-                known::candidates(case, open)
-            );
-            refuse(draft, Exit::Indeterminate, "indeterminate", text);
-        }
-        Situation::ModeDrifted(ours) => {
-            let text = format!(
-                "AMT is in control mode {}, and our last proof says {ours}: somebody changed it since, so nothing is \
-                 touched; find out who, then unprovision it by hand",
-                facts.mode
-            );
-            refuse(draft, Exit::Drift, "control-mode-drift", text);
-        }
+        Situation::Candidates(open) => refuse_candidates(case, &facts, open, draft),
+        Situation::ModeDrifted(ours) => refuse_drifted(&facts, ours, draft),
         Situation::Others => {
             if !known::take_over(case, &facts, draft) {
-                let text = format!(
-                    "AMT is provisioned (state {}, control mode {}), and nothing in org state shows that we did it, so it \
-                     is not touched: {}; then run again",
-                    facts.provisioning,
-                    facts.mode,
-                    known::way_out(case, &facts)
-                );
-                refuse(draft, Exit::Impossible, "provisioned-by-others", text);
+                refuse_others(case, &facts, draft);
             }
             too_new(&facts, draft);
         }
-        Situation::Unknown => {
-            let why = ["intel.amt.provisioning", "intel.amt.control_mode"].map(|name| because(case, name));
-            let text = format!("AMT's state is not known, so it is not touched: {}", why.join("; "));
-            silent(case, draft, text);
-        }
+        Situation::Unknown => refuse_unknown(case, draft),
     }
+}
+
+fn refuse_candidates(case: &Case<'_>, facts: &Facts<'_>, open: &OpenChange, draft: &mut Draft) {
+    let text = format!(
+        "a run of ours ended while credential generation {} was on its way, and AMT is now in a state that cannot be taken \
+         back without a password (control mode {}): {}; open the newest with an identity and run again with \
+         `--known-credential FILE`, then the next, one a run and 20 s apart",
+        open.generation,
+        facts.mode,
+        known::candidates(case, open)
+    );
+    refuse(draft, Exit::Indeterminate, "indeterminate", text);
+}
+
+fn refuse_drifted(facts: &Facts<'_>, ours: &str, draft: &mut Draft) {
+    let text = format!(
+        "AMT is in control mode {}, and our last proof says {ours}: somebody changed it since, so nothing is touched; find \
+         out who, then unprovision it by hand",
+        facts.mode
+    );
+    refuse(draft, Exit::Drift, "control-mode-drift", text);
+}
+
+fn refuse_others(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
+    let text = format!(
+        "AMT is provisioned (state {}, control mode {}), and nothing in org state shows that we did it, so it is not \
+         touched: {}; then run again",
+        facts.provisioning,
+        facts.mode,
+        known::way_out(case, facts)
+    );
+    refuse(draft, Exit::Impossible, "provisioned-by-others", text);
+}
+
+fn refuse_unknown(case: &Case<'_>, draft: &mut Draft) {
+    let why = ["intel.amt.provisioning", "intel.amt.control_mode"].map(|name| because(case, name));
+    let text = format!("AMT's state is not known, so it is not touched: {}", why.join("; "));
+    silent(case, draft, text);
 }
 
 /// What AMT says of itself.

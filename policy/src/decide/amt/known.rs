@@ -48,8 +48,7 @@ pub(super) fn resume(case: &Case<'_>, facts: &Facts<'_>, open: &OpenChange, draf
 /// AMT that others set up; false where nothing permits to touch it.
 pub(super) fn take_over(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) -> bool {
     let wishes = case.rule.map(Rule::amt).unwrap_or_default();
-    let provisioned = facts.provisioning == "post" && ["ccm", "acm"].contains(&facts.mode);
-    if !provisioned || !case.context.known_credential || !wishes.take_over {
+    if !is_set_up(facts) || !case.context.known_credential || !wishes.take_over {
         return false;
     }
     let wanted = match wishes.control_mode {
@@ -71,6 +70,11 @@ pub(super) fn take_over(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) -
     let settings = missing(case, None, facts.mode);
     push(case, draft, StepKind::AmtTakeOver { settings }, "policy permits to take over what others set up");
     true
+}
+
+/// Whether there is an admin who could log in.
+pub(super) fn is_set_up(facts: &Facts<'_>) -> bool {
+    facts.provisioning == "post" && ["ccm", "acm"].contains(&facts.mode)
 }
 
 /// What can be done with AMT that others set up, by whom.
