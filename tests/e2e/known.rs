@@ -54,6 +54,16 @@ fn counter(machine: &Machine, name: &str) -> u64 {
     machine.state()["counters"][name].as_u64().unwrap_or(0)
 }
 
+/// The one journal of this org state, as it is left by a run that died behind the last of these entries.
+pub(crate) fn write_journal(out: &Path, entries: &[&str]) {
+    let journal = files(out).into_iter().find(|file| name(file) == "journal.jsonl").unwrap();
+    let line = |entry: &&str| {
+        let sum: String = Sha256::digest(entry).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{},\"sum\":\"{}\"}}\n", entry.strip_suffix('}').unwrap(), &sum[..16])
+    };
+    fs::write(journal, entries.iter().map(line).collect::<String>()).unwrap();
+}
+
 /// A machine in admin control mode by this org, with `settings`.
 fn ours(dir: &Path, settings: &str, options: &[&str]) -> (Org, Machine, PathBuf) {
     let org = Org::new(dir, settings);
@@ -241,17 +251,12 @@ fn a_configuration_that_was_begun_is_stopped_where_it_is_ours() {
         // What a run of ours would have left that died there; of another realm, it is of another AMT.
         let realm = machine.state()["realm"].as_str().unwrap().to_owned();
         let realm = if ours { realm } else { format!("Digest:{}", "0".repeat(32)) };
-        let journal = files(&out).into_iter().find(|file| name(file) == "journal.jsonl").unwrap();
         let begin = format!(
             "{{\"entry\":\"begin\",\"run_id\":\"r\",\"generation\":1,\"realm\":\"{realm}\",\
              \"escrow\":\"amt.1.0123456789abcdef.age\"}}"
         );
         let sending = "{\"entry\":\"sending\",\"call\":\"IPS_HostBasedSetupService.Setup\"}";
-        let line = |entry: &str| {
-            let sum: String = Sha256::digest(entry).iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{},\"sum\":\"{}\"}}\n", entry.strip_suffix('}').unwrap(), &sum[..16])
-        };
-        fs::write(journal, line(&begin) + &line(sending)).unwrap();
+        write_journal(&out, &[&begin, sending]);
         let run = apply(&machine, &client, &out);
         let told = format!("{}\n{}", text(&run.stdout), text(&run.stderr));
         let stopped = machine.state()["counters"]["pthi:0x0400005e"].as_u64().unwrap_or(0);

@@ -9,6 +9,7 @@ mod canary;
 mod clean;
 mod crash;
 mod crash_acm;
+mod deactivate;
 mod faults;
 mod first_command;
 mod flash;
