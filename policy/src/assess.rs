@@ -108,6 +108,7 @@ impl<'a> Assessment<'a> {
                 step::AMT_COMPLETE,
                 step::AMT_ROTATE,
                 step::AMT_TAKE_OVER,
+                step::AMT_UPGRADE,
             ]
             .contains(&outcome.step.as_str())
                 && (outcome.status == Status::Done || outcome.evidence.contains_key("proof"))
@@ -125,11 +126,11 @@ impl<'a> Assessment<'a> {
     fn unconfirmed(&self) -> Option<&'a AmtOurs> {
         let for_ours = |outcome: &Outcome| {
             // A step that fails leaves it as it was; one that finds another realm has found others.
-            let tried = [step::AMT_COMPLETE, step::AMT_ROTATE, step::AMT_UNPROVISION]
+            let tried = [step::AMT_COMPLETE, step::AMT_ROTATE, step::AMT_UPGRADE, step::AMT_UNPROVISION]
                 .contains(&outcome.step.as_str())
                 && outcome.exit == Exit::DeviceFailed;
             tried
-                || ["amt-incomplete", "credential-missing", "credential-needed"]
+                || ["amt-incomplete", "credential-missing", "credential-needed", "upgrade-not-proven"]
                     .contains(&outcome.cause.as_deref().unwrap_or_default())
         };
         self.history.amt.as_ref().filter(|_| self.outcomes.iter().any(for_ours))
@@ -217,6 +218,7 @@ fn verdict(input: &Assessment<'_>, exit: Exit) -> String {
             let (what, credential) = match input.set_up().map(|done| done.step.as_str()) {
                 Some(step::AMT_COMPLETE) => ("is ours", "the credential that was given"),
                 Some(step::AMT_ROTATE) => ("is ours", "its new credential"),
+                Some(step::AMT_UPGRADE) => ("is ours", "the credential that was given"),
                 Some(step::AMT_TAKE_OVER) => ("was taken over", "its new credential"),
                 _ => ("was set up", "its new credential"),
             };

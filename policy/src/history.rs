@@ -29,6 +29,9 @@ pub struct History {
     pub tls_pin_sent: Option<String>,
     /// The last firmware image we staged.
     pub staged: Option<Staged>,
+    /// The realm of an AMT that our journal shows a run told to go up to admin control mode, and that did not refuse.
+    #[serde(default)]
+    pub upgrading: Option<String>,
     /// The realm of an AMT that our journal shows a run was unprovisioning when it ended.
     #[serde(default)]
     pub leaving: Option<String>,

@@ -141,6 +141,15 @@ pub enum StepKind {
     },
     /// See that the AMT we proved is still the one that answers; changes nothing.
     AmtConfirm { realm: String, last_proof: String },
+    /// Go from client to admin control mode as admin, with the credential that the operator gave and the provisioning
+    /// certificate; the password stays. `or_ccm`: where the certificate is not accepted, AMT stays as it is, and that is
+    /// said.
+    AmtUpgrade {
+        realm: String,
+        or_ccm: bool,
+        #[serde(skip_serializing_if = "AmtSettings::is_empty", default)]
+        settings: AmtSettings,
+    },
     /// Unprovision AMT, and see it unprovisioned: client control mode over MEI, everything else as admin. `login`: with the
     /// credential that the operator gave. `realm`: the one that it must answer with before; none for AMT of others, which
     /// policy permits to touch where the credential logs in.
@@ -222,6 +231,7 @@ pub mod step {
     pub const AMT_COMPLETE: &str = "amt.complete";
     pub const AMT_ROTATE: &str = "amt.rotate";
     pub const AMT_TAKE_OVER: &str = "amt.take-over";
+    pub const AMT_UPGRADE: &str = "amt.upgrade";
     pub const AMT_UNPROVISION: &str = "amt.unprovision";
     pub const AMT_UNPROVISIONED: &str = "amt.unprovisioned";
     pub const READ_FLASH: &str = "neutralize.read-flash";

@@ -28,6 +28,7 @@ mod release;
 mod remote;
 mod staging;
 mod strangers;
+mod upgrade;
 mod use_acm;
 mod use_ccm;
 mod use_est;

@@ -140,15 +140,15 @@ async fn proceed(
 }
 
 /// What org state and the journal know of the AMT that is expected.
-struct Standing<'a> {
+pub(super) struct Standing<'a> {
     /// The newest proof of this realm.
-    ours: Option<&'a AmtOurs>,
+    pub(super) ours: Option<&'a AmtOurs>,
     /// A change of ours that is newer than it and may have happened.
     open: Option<&'a OpenChange>,
 }
 
 impl<'a> Standing<'a> {
-    fn of(history: &'a oob_policy::History, realm: Option<&str>) -> Self {
+    pub(super) fn of(history: &'a oob_policy::History, realm: Option<&str>) -> Self {
         let Some(realm) = realm else { return Self { ours: None, open: None } };
         let proofs = history.amt.iter().chain(&history.amt_older);
         let ours = proofs.into_iter().find(|ours| ours.realm == realm);
@@ -170,7 +170,7 @@ impl<'a> Standing<'a> {
     }
 
     /// The generation that a credential is of, where its file tells without doubt.
-    fn change_of(&self, known: &Known) -> Option<OpenChange> {
+    pub(super) fn change_of(&self, known: &Known) -> Option<OpenChange> {
         let sealed = known.sealed.as_ref()?;
         let is = |generation: u32, run_id: &str| sealed.generation == generation && sealed.run_id == run_id;
         if let Some(open) = self.open.filter(|open| is(open.generation, &open.run_id)) {
@@ -257,7 +257,7 @@ async fn answering<'m>(run: &Run<'m>, pin: Option<Pin>) -> Result<(Lme<'m>, Real
     Ok((lme, realm))
 }
 
-fn other_realm(standing: &Standing<'_>) -> Failure {
+pub(super) fn other_realm(standing: &Standing<'_>) -> Failure {
     let what = "AMT answers with another login realm than the one that we know, so others set it up again; no login was \
                 sent, and it was not touched";
     match standing.open {
@@ -307,7 +307,7 @@ where
 }
 
 /// The password that AMT was just seen to take, as an escrow file of its own: nobody else can tell which file holds it.
-fn seal(
+pub(super) fn seal(
     run: &mut Run<'_>,
     password: &Password,
     realm: &Realm,

@@ -30,6 +30,7 @@ mod settings;
 mod setup;
 mod stage;
 mod tls;
+mod upgrade;
 
 use failure::Failure;
 use known::Goal;
@@ -97,6 +98,9 @@ async fn carry_out_step(run: &mut Run<'_>, step: &Step) -> Outcome {
         StepKind::AmtTakeOver { settings } => known::go_on(run, step, Goal::TakeOver, None, settings).await,
         StepKind::AmtUndo { generation } => ours::undo(run, step, *generation).await,
         StepKind::AmtConfirm { realm, last_proof } => ours::confirm(run, step, realm, last_proof).await,
+        StepKind::AmtUpgrade { realm, or_ccm, settings } => {
+            upgrade::upgrade(run, step, realm, *or_ccm, settings).await
+        }
         StepKind::AmtUnprovision { scope, login, realm } => {
             deactivate::deactivate(run, step, *scope, *login, realm.as_deref()).await
         }

@@ -444,6 +444,7 @@ fn steps_shown(plan: &Plan) -> usize {
         StepKind::AmtRotate { settings, .. } | StepKind::AmtTakeOver { settings } => {
             8 + usize::from(!settings.is_empty())
         }
+        StepKind::AmtUpgrade { settings, .. } => 6 + usize::from(!settings.is_empty()),
         StepKind::AmtUnprovision { login, .. } => 3 + usize::from(*login),
         // Reading is followed by the staging of what was read.
         StepKind::ReadFlash => 2,

@@ -206,6 +206,11 @@ pub(super) fn step(kind: &StepKind) -> String {
             written(settings)
         ),
         StepKind::AmtConfirm { .. } => "See that the AMT we proved is the one that answers".to_owned(),
+        StepKind::AmtUpgrade { or_ccm, settings, .. } => format!(
+            "Log in with the given credential, once, and go up to admin control mode with the certificate{}, prove it{}",
+            if *or_ccm { " (or stay where it is not accepted)" } else { "" },
+            written(settings)
+        ),
         StepKind::AmtUnprovision { scope, login, .. } => format!(
             "Unprovision AMT{}{}, and see it unprovisioned",
             if *scope == Scope::Partial { " partially" } else { "" },

@@ -6,7 +6,7 @@ use oob_policy::{AmtOurs, Channel, History, RemoteProof, Staged};
 
 use super::Stored;
 use super::event::{Event, Kind, SignedEvent};
-use super::journal::{JournalEntry, fold_leaving, fold_open};
+use super::journal::{JournalEntry, fold_leaving, fold_open, fold_upgrading};
 use crate::escrow::MAX_GENERATION;
 
 /// The history of one device. Bodies are read as follows; other members are for people:
@@ -55,6 +55,7 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
             JournalEntry::Certificate { sha256 } => Some(sha256.clone()),
             _ => None,
         }),
+        upgrading: fold_upgrading(journal),
         leaving: fold_leaving(journal),
         staged: newest(&events, &Kind::Staged, staged),
         locked_down: newest(&events, &Kind::Neutralized, locked_down),

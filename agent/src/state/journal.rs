@@ -42,6 +42,10 @@ pub enum JournalEntry {
     Leaving { realm: String, call: String },
     /// That came to its end: AMT was seen unprovisioned, or as it was.
     Left,
+    /// AMT of ours is about to go from client to admin control mode; its password stays, so it opens no change.
+    Upgrading { realm: String, call: String },
+    /// What became of that: refused where AMT was seen in client control mode afterwards.
+    Upgraded { answer: Answer },
     /// The certificate that AMT is about to be given for TLS: lower-case hex of its SHA-256.
     Certificate { sha256: String },
     /// The change was taken back, and the device was seen without it.
@@ -179,6 +183,7 @@ pub fn fold_open(entries: &[JournalEntry]) -> Option<OpenChange> {
             }
             JournalEntry::Disabling { .. } | JournalEntry::Disabled { .. } => {}
             JournalEntry::Leaving { .. } | JournalEntry::Left => {}
+            JournalEntry::Upgrading { .. } | JournalEntry::Upgraded { .. } => {}
             JournalEntry::Undone { generation } | JournalEntry::Closed { generation } => {
                 open = open.filter(|open| open.generation != *generation);
             }
@@ -198,6 +203,19 @@ pub fn fold_leaving(entries: &[JournalEntry]) -> Option<String> {
         }
     }
     leaving
+}
+
+/// The realm of an AMT that was told to go up to admin control mode, and that was not seen to refuse.
+pub fn fold_upgrading(entries: &[JournalEntry]) -> Option<String> {
+    let mut upgrading = None;
+    for entry in entries {
+        match entry {
+            JournalEntry::Upgrading { realm, .. } => upgrading = Some(realm.clone()),
+            JournalEntry::Upgraded { answer: Answer::Refused } => upgrading = None,
+            _ => {}
+        }
+    }
+    upgrading
 }
 
 #[derive(Serialize, Deserialize)]
@@ -325,6 +343,23 @@ mod tests {
         }
         assert_eq!(fold_open(&[leaving()]), None);
         assert_eq!(fold_open(&[begin(1), sending(), leaving(), JournalEntry::Left]).unwrap().generation, 1);
+    }
+
+    #[test]
+    fn an_upgrade_that_was_not_refused_may_have_happened() {
+        let upgrading = || JournalEntry::Upgrading { realm: "Digest:1".to_owned(), call: "U".to_owned() };
+        let upgraded = |answer| JournalEntry::Upgraded { answer };
+        for (entries, expected) in [
+            (vec![], None),
+            (vec![upgrading()], Some("Digest:1")),
+            (vec![upgrading(), upgraded(Answer::Unknown)], Some("Digest:1")),
+            (vec![upgrading(), upgraded(Answer::Accepted)], Some("Digest:1")),
+            (vec![upgrading(), upgraded(Answer::Refused)], None),
+            (vec![upgrading(), upgraded(Answer::Refused), upgrading()], Some("Digest:1")),
+        ] {
+            assert_eq!(fold_upgrading(&entries).as_deref(), expected, "{entries:?}");
+            assert_eq!(fold_open(&entries), None, "its password stays");
+        }
     }
 
     fn rotate(generation: u32) -> JournalEntry {

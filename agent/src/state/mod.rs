@@ -34,7 +34,7 @@ pub use event::{
 };
 pub use fold::fold;
 pub use jcs::canonical;
-pub use journal::{Answer, Journal, JournalEntry, fold_leaving, fold_open};
+pub use journal::{Answer, Journal, JournalEntry, fold_leaving, fold_open, fold_upgrading};
 pub use run_id::new_run_id;
 pub use signer::Signer;
 pub use staging::MANIFEST;

@@ -3,6 +3,7 @@
 mod deactivate;
 pub(super) mod identity;
 mod known;
+mod upgrade;
 
 use super::{Case, Draft};
 use crate::pattern::{Version, version};
@@ -24,8 +25,11 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
         return refuse(draft, Exit::Impossible, "amt-of-another-machine", text);
     }
     match situation(case, &facts) {
+        Situation::Ours if upgrade::applies(case, &facts) => upgrade::plan(case, &facts, draft),
+        Situation::ModeDrifted(_) if upgrade::happened(case, &facts) => upgrade::settle(case, draft),
         Situation::Ours if known::takes(case) => known::ours(case, draft),
         Situation::Ours => {
+            upgrade::suggest(case, &facts, draft);
             confirm(case, draft);
             require_credential(case, draft);
             require_settings(case, draft);

@@ -3,7 +3,7 @@
 
 use super::{
     Case, Draft, Facts, Situation, known, refuse, refuse_candidates, refuse_drifted, refuse_others,
-    refuse_unknown, refuse_verdict, situation, undo,
+    refuse_unknown, refuse_verdict, situation, undo, upgrade,
 };
 use crate::{AmtOurs, Channel, Exit, OpenChange, Reversibility, Rule, Scope, Step, StepKind, shown, step};
 
@@ -22,6 +22,10 @@ pub(super) fn plan(case: &Case<'_>, facts: &Facts<'_>, scope: Scope, draft: &mut
     }
     match situation(case, facts) {
         Situation::Clean => already(case, "it is not", draft),
+        Situation::ModeDrifted(_) if upgrade::happened(case, facts) => {
+            let Some(ours) = &case.history.amt else { return };
+            leave_ours(case, facts, scope, ours, draft);
+        }
         Situation::Ours => {
             let Some(ours) = &case.history.amt else { return };
             leave_ours(case, facts, scope, ours, draft);

@@ -29,6 +29,15 @@ pub(super) fn ours(case: &Case<'_>, draft: &mut Draft) {
     push(case, draft, what, &format!("event {} proves generation {} ours", ours.event, ours.generation));
 }
 
+/// AMT of ours that a run of ours took to admin control mode and did not live to prove it.
+pub(super) fn upgraded(case: &Case<'_>, ours: &AmtOurs, draft: &mut Draft) {
+    require_durable(case, draft);
+    settings(case, draft);
+    let settings = missing(case, Some(ours), "acm");
+    let what = StepKind::AmtComplete { realm: ours.realm.clone(), settings };
+    push(case, draft, what, "our journal shows that a run ended while it went up to admin control mode");
+}
+
 /// What a run of ours left open, in a state that only a password gets it out of.
 pub(super) fn resume(case: &Case<'_>, facts: &Facts<'_>, open: &OpenChange, draft: &mut Draft) {
     require_durable(case, draft);
@@ -120,7 +129,7 @@ pub(super) fn candidates(case: &Case<'_>, open: &OpenChange) -> String {
 }
 
 /// What policy asks for and the proof does not hold.
-fn missing(case: &Case<'_>, held: Option<&AmtOurs>, mode: &str) -> AmtSettings {
+pub(super) fn missing(case: &Case<'_>, held: Option<&AmtOurs>, mode: &str) -> AmtSettings {
     let wanted = case.rule.map(|rule| rule.amt().settings).unwrap_or_default();
     let wanted = if mode == "acm" { wanted } else { wanted.in_client_mode() };
     wanted.beyond(held.map_or(&[], |ours| ours.settings.as_slice()))
