@@ -13,10 +13,13 @@ pub mod ethernet;
 pub mod ips;
 mod method;
 pub mod power;
+pub mod power_scheme;
 pub mod redirection;
 mod reference;
+pub mod references;
 mod return_value;
 pub mod tls;
+pub mod wifi;
 
 pub use editable::Editable;
 pub use method::{Method, Output};

@@ -31,6 +31,8 @@ pub enum ParamValue<'a> {
     Secret(Zeroizing<String>),
     /// An embedded instance.
     Nested(Vec<Param<'a>>),
+    /// An embedded instance of another class, whose properties are in that class's namespace.
+    Instance(&'a str, Vec<Param<'a>>),
     /// A reference to another instance.
     Reference(EndpointReference<'a>),
 }
@@ -178,18 +180,31 @@ impl<'a> Param<'a> {
         Self { name: name.into(), value: ParamValue::Nested(params) }
     }
 
+    /// An embedded instance of another class.
+    pub fn instance(name: impl Into<Cow<'a, str>>, resource: &'a str, params: Vec<Self>) -> Self {
+        Self { name: name.into(), value: ParamValue::Instance(resource, params) }
+    }
+
     /// A reference to an instance.
     pub fn reference(name: impl Into<Cow<'a, str>>, reference: EndpointReference<'a>) -> Self {
         Self { name: name.into(), value: ParamValue::Reference(reference) }
     }
 
     fn write(&self, writer: &mut Writer) {
-        let name = format!("h:{}", self.name);
-        writer.open(&name, &[]);
+        self.write_as("h", writer);
+    }
+
+    fn write_as(&self, prefix: &str, writer: &mut Writer) {
+        let name = format!("{prefix}:{}", self.name);
+        match &self.value {
+            ParamValue::Instance(resource, _) => writer.open(&name, &[("xmlns:q", resource)]),
+            _ => writer.open(&name, &[]),
+        }
         match &self.value {
             ParamValue::Text(text) => writer.text(text),
             ParamValue::Secret(text) => writer.text(text),
-            ParamValue::Nested(params) => params.iter().for_each(|param| param.write(writer)),
+            ParamValue::Nested(params) => params.iter().for_each(|param| param.write_as(prefix, writer)),
+            ParamValue::Instance(_, params) => params.iter().for_each(|param| param.write_as("q", writer)),
             ParamValue::Reference(reference) => {
                 writer.leaf("a:Address", &reference.address);
                 writer.open("a:ReferenceParameters", &[]);

@@ -38,6 +38,11 @@ impl<'a> Method<'a, ()> {
         Self { once: true, ..Self::repeatable(resource, name, params) }
     }
 
+    /// The same call, of the instance that a key names.
+    pub(super) fn of(self, selector: &'static str, value: &'a str) -> Self {
+        Self { request: self.request.selector(selector, value), ..self }
+    }
+
     /// The same call, with an answer to read.
     pub(super) fn reading<O>(self, read: fn(&Output) -> Result<O, BodyError>) -> Method<'a, O> {
         let Self { request, resource, name, once, .. } = self;

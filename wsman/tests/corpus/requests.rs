@@ -7,7 +7,7 @@ use oob_wsman::{
     Secret,
     classes::{
         Class, Editable, Method, amt, audit, authorization, certificates, clock, ethernet, ips, redirection,
-        tls,
+        references, tls, wifi,
     },
     digest::{Ha1, Realm},
     envelope::Envelope,
@@ -59,6 +59,20 @@ fn the_requests_we_send_equal_the_golden_ones() {
         ("amt", "133", Request::get(tls::TLS_SETTING_DATA)),
         ("cim", "178", Request::get(redirection::KVM_REDIRECTION_SAP)),
         ("ips", "242", Request::get(redirection::OPT_IN_SERVICE)),
+        ("amt", "144", Request::get(wifi::WIFI_PORT_CONFIGURATION_SERVICE)),
+        ("amt", "145", Request::enumerate(wifi::WIFI_PORT_CONFIGURATION_SERVICE)),
+        ("cim", "208", Request::enumerate(wifi::WIFI_ENDPOINT_SETTINGS)),
+        (
+            "cim",
+            "210",
+            Request::delete(wifi::WIFI_ENDPOINT_SETTINGS)
+                .selector("InstanceID", format!("{}home", wifi::PROFILE)),
+        ),
+        ("cim", "211", Request::get(wifi::WIFI_PORT)),
+        ("cim", "212", Request::enumerate(wifi::WIFI_PORT)),
+        ("cim", "215", Request::get(references::CONCRETE_DEPENDENCY)),
+        ("cim", "218", Request::get(references::CREDENTIAL_CONTEXT)),
+        ("cim", "219", Request::enumerate(references::CREDENTIAL_CONTEXT)),
     ];
     for (group, number, ours) in cases {
         assert_eq!(canonical(&ours.to_xml(0)), canonical(&request(&root, group, number)), "{group}/{number}");
@@ -100,6 +114,7 @@ fn the_methods_we_call_equal_the_golden_ones() {
         ("amt", "120", xml(&amt::unprovision())),
         ("amt", "122", xml(&amt::commit_changes())),
         ("cim", "181", xml(&redirection::request_kvm(true))),
+        ("cim", "214", xml(&wifi::request_wifi(3))),
         ("ips", "234", xml(&ips::upgrade_client_to_admin(proof))),
     ];
     for (group, number, ours) in cases {

@@ -8,7 +8,7 @@ use std::{
 use oob_wsman::{
     classes::{
         Class, Editable, Method, amt, audit, authorization, certificates, check_return_value, clock,
-        ethernet, ips, power, read_instance, redirection, tls,
+        ethernet, ips, power, power_scheme, read_instance, redirection, references, tls, wifi,
     },
     envelope::Envelope,
     xml::{Element, ns},
@@ -78,6 +78,14 @@ fn every_leaf_of_the_recorded_instances_survives_the_typed_structs() {
         &root,
         "cim/associatedpower/managementservice/get.xml",
     ));
+    for name in ["get", "pull"] {
+        let recorded = response(&root, &format!("amt/systempowerscheme/{name}.xml"));
+        instance_survives::<power_scheme::SystemPowerScheme>(&recorded);
+    }
+    instance_survives::<wifi::WifiPort>(&response(&root, "cim/wifi/port/get.xml"));
+    instance_survives::<wifi::WifiEndpointSettings>(&response(&root, "cim/wifi/endpointsettings/pull.xml"));
+    instance_survives::<references::CredentialContext>(&response(&root, "cim/credential/context/pull.xml"));
+    instance_survives::<references::ConcreteDependency>(&response(&root, "cim/concrete/dependency/pull.xml"));
 }
 
 /// Recorded leaves (by the other parser) against the typed struct written out again (and read by the other parser).
@@ -234,6 +242,31 @@ fn recorded_method_answers_are_read() {
     let items = context.child(ns::ENUMERATION, "Items").unwrap().children();
     let context: tls::TlsCredentialContext = read_instance(items.first()).unwrap();
     assert_eq!(context.certificate(), Some("Intel(r) AMT Certificate: Handle: 3"));
+}
+
+/// What the recorded schemes and associations mean.
+#[test]
+fn recorded_schemes_and_references_are_understood() {
+    let Some(root) = corpus("recorded_schemes_and_references_are_understood") else { return };
+    fn items<C: Class>(root: &Path, path: &str) -> Vec<C> {
+        let envelope = Envelope::read(response(root, path).as_bytes()).unwrap();
+        let body = envelope.body.unwrap();
+        let items = body.child(ns::ENUMERATION, "Items").unwrap().children();
+        items.iter().map(|item| read_instance(Some(item)).unwrap()).collect()
+    }
+    let schemes: Vec<power_scheme::SystemPowerScheme> = items(&root, "amt/systempowerscheme/pull.xml");
+    let meant: Vec<_> = schemes.iter().map(power_scheme::SystemPowerScheme::stays).collect();
+    assert_eq!(meant, [Some(power_scheme::Stays::HostOn), Some(power_scheme::Stays::Always)]);
+    let contexts: Vec<references::CredentialContext> = items(&root, "cim/credential/context/pull.xml");
+    let held = certificates::PUBLIC_KEY_CERTIFICATE;
+    assert!(contexts[0].names(held, "Intel(r) AMT Certificate: Handle: 0"));
+    assert!(!contexts[0].names(held, "Intel(r) AMT Certificate: Handle: 1"));
+    assert!(!contexts[0].names(certificates::PUBLIC_PRIVATE_KEY_PAIR, "Intel(r) AMT Certificate: Handle: 0"));
+    let depends: Vec<references::ConcreteDependency> = items(&root, "cim/concrete/dependency/pull.xml");
+    let identity = "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_Identity";
+    let beside = depends[0].beside(identity, "Intel(r) AMT:$$OsAdmin").unwrap();
+    assert_eq!(beside.selector("Name"), Some("Intel(r) AMT:$$OsAdmin"));
+    assert!(depends[0].beside(identity, "another").is_none());
 }
 
 /// The reader against another one on all recordings, those of classes not used yet included.
