@@ -1,7 +1,7 @@
 //! From the file form to a [`Policy`]: everything that is wrong with the meaning of a file, all at once.
 
 mod neutralize;
-mod use_amt;
+pub(crate) mod use_amt;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use time::Date;
 use toml::Spanned;
 
+use crate::check::use_amt;
 use crate::policy::{Format, Method, Recipient};
 use crate::table::{Table, read_table};
 use crate::{Action, diagnostic::Findings};
@@ -13,6 +14,8 @@ const ACTIONS: [(&str, Action); 3] =
     [("use", Action::Use), ("neutralize", Action::Neutralize), ("ignore", Action::Ignore)];
 const MODES: [(&str, &str); 3] = [("ccm", "ccm"), ("acm", "acm"), ("acm-or-ccm", "acm-or-ccm")];
 const TLS: [(&str, &str); 2] = [("required", "required"), ("optional", "optional")];
+const WIFI_SECURITY: [(&str, &str); 2] = [("wpa2-psk", "wpa2-psk"), ("wpa3-sae", "wpa3-sae")];
+const POWER: [(&str, &str); 2] = [("host-on", "host-on"), ("always", "always")];
 const CONSENT: [(&str, &str); 3] = [("all", "all"), ("kvm", "kvm"), ("none", "none")];
 const SCOPES: [(&str, &str); 2] = [("full", "full"), ("partial", "partial")];
 const PLATFORMS: [(&str, &str); 2] = [("intel", "intel"), ("amd", "amd")];
@@ -174,6 +177,15 @@ impl RuleTable {
             settings.flag("amt.provisioned", amt.flag("provisioned"));
             settings.word("amt.unprovision", amt.word("unprovision", &SCOPES));
 
+            settings.text("amt.wifi_ssid", amt.text("wifi_ssid"));
+            settings.word("amt.wifi_security", amt.word("wifi_security", &WIFI_SECURITY));
+            settings.text("amt.wifi_passphrase", amt.text("wifi_passphrase"));
+            settings.word("amt.power", amt.word("power", &POWER));
+            settings.text("amt.mutual_tls_ca", amt.text("mutual_tls_ca"));
+            let names = amt.texts("mutual_tls_names");
+            use_amt::check_names(names.as_ref(), amt.findings);
+            settings.texts("amt.mutual_tls_names", names);
+            settings.number("amt.tls_renew_days", amt.natural("tls_renew_days"));
             settings.0
         });
         let dash = table.table("dash", "`dash`", |dash| {
@@ -263,6 +275,19 @@ impl Settings {
 
     fn text(&mut self, key: &'static str, text: Option<Spanned<String>>) {
         self.0.extend(text.map(|it| Spanned::new(it.span(), (key, it.into_inner()))));
+    }
+
+    /// A list, as one text; no entry has a comma.
+    fn texts(&mut self, key: &'static str, texts: Option<Spanned<Vec<Spanned<String>>>>) {
+        self.0.extend(texts.map(|it| {
+            let span = it.span();
+            let texts: Vec<String> = it.into_inner().into_iter().map(Spanned::into_inner).collect();
+            Spanned::new(span, (key, texts.join(", ")))
+        }));
+    }
+
+    fn number(&mut self, key: &'static str, number: Option<Spanned<u64>>) {
+        self.0.extend(number.map(|it| Spanned::new(it.span(), (key, it.get_ref().to_string()))));
     }
 
     fn flag(&mut self, key: &'static str, flag: Option<Spanned<bool>>) {

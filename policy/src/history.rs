@@ -66,6 +66,9 @@ pub struct AmtOurs {
     /// SHA-256 (hex) of the certificate that it serves, where this agent gave it one.
     #[serde(default)]
     pub tls_pin: Option<String>,
+    /// How long that certificate lasts and who issued it, where the event tells.
+    #[serde(default)]
+    pub tls_leaf: Option<TlsLeaf>,
 
     /// The run that sealed the credential, where an event tells.
     #[serde(default)]
@@ -73,6 +76,15 @@ pub struct AmtOurs {
     /// Escrow file of a MEBx password of this generation, whether or not AMT took it.
     #[serde(default)]
     pub mebx_escrow: Option<String>,
+}
+
+/// A certificate that this agent gave AMT.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsLeaf {
+    /// Seconds since 1970.
+    pub not_after: i64,
+    /// SHA-256 (hex) of the CA's certificate, or `nobody` for one that is pinned.
+    pub issuer: String,
 }
 
 /// What another host proved of AMT over the network.
@@ -150,12 +162,29 @@ pub struct Context {
     /// Why the CA that the rule names for AMT's TLS certificate cannot be used; none where it can, or none is named.
     #[serde(default)]
     pub tls_ca_unusable: Option<String>,
+    /// What files of AMT's network turned out to be that the rule names.
+    #[serde(default)]
+    pub named: NamedFiles,
     /// The operator gave a credential that may be AMT's.
     #[serde(default)]
     pub known_credential: bool,
     /// The operator asks for a new password in place of the one that was given.
     #[serde(default)]
     pub rotate: bool,
+}
+
+/// What the files hold that a rule names for AMT's network. A hash is a fact; a secret is never here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedFiles {
+    /// SHA-256 (hex) of the certificate of the CA that issues AMT's TLS certificate.
+    #[serde(default)]
+    pub tls_ca_sha256: Option<String>,
+    /// SHA-256 (hex) of the certificate of the CA of AMT's clients, or why it cannot be used.
+    #[serde(default)]
+    pub mutual_ca: Option<Result<String, String>>,
+    /// Why the passphrase of the Wi-Fi profile cannot be used.
+    #[serde(default)]
+    pub wifi_passphrase_unusable: Option<String>,
 }
 
 /// Who vouches for the policy file.

@@ -48,8 +48,8 @@ pub use example::EXAMPLE_RECIPIENTS;
 pub use exit::Exit;
 pub use explain::{Explanation, RuleExplanation, Verdict, explain};
 pub use history::{
-    AmtOurs, CleanVerdict, Context, Firmware, History, ImageSource, OpenChange, PolicyTrust, RemoteProof,
-    SoftDisable, Staged,
+    AmtOurs, CleanVerdict, Context, Firmware, History, ImageSource, NamedFiles, OpenChange, PolicyTrust,
+    RemoteProof, SoftDisable, Staged, TlsLeaf,
 };
 pub use https_url::HttpsUrl;
 pub use matcher::{KeyMatch, KeyResult, Matched, Selection, matches, select};
@@ -61,7 +61,10 @@ pub use report::{
     Severity,
 };
 pub use shown::{deceives, shown};
-pub use use_amt::{AmtSettings, AmtWishes, Consent, ModeWish, Reference, Scope, TlsCa, TlsWish};
+pub use use_amt::{
+    AmtSettings, AmtWishes, Consent, ModeWish, MutualWish, PowerWish, Reference, Scope, TlsCa, TlsWish,
+    WifiSecurity, WifiWish, is_asserted_word, is_mutual_word,
+};
 pub use verify::{
     Ability, AmtResult, AmtSeen, Claims, Cleartext, Evidence, FlashEvidence, Look, Moment, Power,
     PowerAbility, Recorded, RemoteEnd, RemoteResult, RemoteSeen, Rung, Says, Strap, Verification,

@@ -1,5 +1,9 @@
 //! What a rule asks of AMT, as types. The file form is a list of settings ([`crate::Setting`]), checked when it was read.
 
+mod network;
+
+pub use network::{MutualWish, PowerWish, WifiSecurity, WifiWish, is_asserted_word, is_mutual_word};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{HttpsUrl, Rule};
@@ -16,6 +20,12 @@ pub struct AmtWishes {
     pub tls_ca: Option<Reference>,
     /// The CA that issues AMT's TLS certificate over the network; never beside `tls_ca`.
     pub tls_ca_service: Option<TlsCa>,
+    /// Where the passphrase of the Wi-Fi profile is.
+    pub wifi_passphrase: Option<Reference>,
+    /// Where the certificate of the CA is whose clients alone may speak TLS to AMT.
+    pub mutual_tls_ca: Option<Reference>,
+    /// How many days before AMT's TLS certificate ends it is to be replaced.
+    pub tls_renew_days: Option<u32>,
     /// Others' AMT may be taken over with a password that the operator knows.
     pub take_over: bool,
     pub settings: AmtSettings,
@@ -105,6 +115,13 @@ pub struct AmtSettings {
     pub mebx: bool,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tls: Option<TlsWish>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub wifi: Option<WifiWish>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub power: Option<PowerWish>,
+    /// Only beside `tls`: both are written at once.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mutual_tls: Option<MutualWish>,
 }
 
 /// When a person at the machine must agree (`OptInRequired` of IPS_OptInService).
@@ -174,7 +191,27 @@ impl AmtSettings {
             consent: self.consent.filter(|it| !is_held(&format!("consent = {}", it.word()))),
             mebx: flag("mebx", self.mebx),
             tls: self.tls.filter(|it| !is_held(&format!("tls = {}", it.word()))),
+            wifi: self.wifi.clone().filter(|it| !it.words().iter().all(|word| is_held(word))),
+            power: self.power.filter(|it| !is_held(&format!("power = {}", it.word()))),
+            mutual_tls: self.mutual_tls.clone().filter(|it| !it.words().iter().all(|word| is_held(word))),
         }
+        .with_tls_whole(self)
+    }
+
+    /// TLS and the clients' certificates are written at once, so where one is to be written, so is the other.
+    fn with_tls_whole(mut self, all: &Self) -> Self {
+        if self.tls.is_some() || self.mutual_tls.is_some() {
+            self.tls = all.tls;
+            self.mutual_tls.clone_from(&all.mutual_tls);
+        }
+        self
+    }
+
+    /// The same, with TLS set anew as `all` has it.
+    #[must_use]
+    pub fn with_tls_of(mut self, all: &Self) -> Self {
+        self.tls = all.tls;
+        self.with_tls_whole(all)
     }
 
     /// Each wish as `name = value`, in a fixed order: how a proof and a later policy are compared.
@@ -190,9 +227,12 @@ impl AmtSettings {
             self.consent.map(|consent| format!("consent = {}", consent.word())),
             flag("mebx", self.mebx),
             self.tls.map(|tls| format!("tls = {}", tls.word())),
+            self.power.map(|power| format!("power = {}", power.word())),
         ]
         .into_iter()
         .flatten()
+        .chain(self.wifi.iter().flat_map(WifiWish::words))
+        .chain(self.mutual_tls.iter().flat_map(MutualWish::words))
         .collect()
     }
 }
@@ -220,6 +260,9 @@ impl Rule {
                     credential: value("amt.tls_ca_credential").and_then(Reference::parse),
                 })
             }),
+            wifi_passphrase: value("amt.wifi_passphrase").and_then(Reference::parse),
+            mutual_tls_ca: value("amt.mutual_tls_ca").and_then(Reference::parse),
+            tls_renew_days: value("amt.tls_renew_days").and_then(|days| days.parse().ok()),
             take_over: flag("amt.take_over") == Some(true),
 
             unprovisioned: (flag("amt.provisioned") == Some(false)).then(|| match value("amt.unprovision") {
@@ -242,6 +285,23 @@ impl Rule {
                 tls: value("amt.tls").map(|tls| match tls {
                     "required" => TlsWish::Required,
                     _ => TlsWish::Optional,
+                }),
+                wifi: value("amt.wifi_ssid").map(|ssid| WifiWish {
+                    ssid: ssid.to_owned(),
+                    security: match value("amt.wifi_security") {
+                        Some("wpa3-sae") => WifiSecurity::Wpa3Sae,
+                        _ => WifiSecurity::Wpa2Psk,
+                    },
+                }),
+                power: value("amt.power").map(|power| match power {
+                    "host-on" => PowerWish::HostOn,
+                    _ => PowerWish::Always,
+                }),
+                mutual_tls: value("amt.mutual_tls_ca").map(|_| MutualWish {
+                    ca_sha256: None,
+                    names: value("amt.mutual_tls_names")
+                        .map(|names| names.split(", ").map(str::to_owned).collect())
+                        .unwrap_or_default(),
                 }),
             },
         }

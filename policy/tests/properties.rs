@@ -112,6 +112,7 @@ fn history() -> impl Strategy<Value = History> {
         recipients: Vec::new(),
         settings: vec!["sol = true".to_owned()],
         tls_pin: None,
+        tls_leaf: None,
 
         sealed_by: None,
         mebx_escrow: None,
@@ -208,6 +209,7 @@ fn context() -> impl Strategy<Value = Context> {
                     flash_unread,
                     certificate,
                     tls_ca_unusable: None,
+                    named: Default::default(),
                     known_credential,
                     rotate,
                 }

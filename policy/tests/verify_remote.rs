@@ -16,6 +16,7 @@ fn claim(mode: &str, settings: &[&str], tls: bool) -> AmtOurs {
         recipients: Vec::new(),
         settings: settings.iter().map(|it| (*it).to_owned()).collect(),
         tls_pin: tls.then(|| "ab".repeat(32)),
+        tls_leaf: None,
         mebx_escrow: None,
         sealed_by: None,
     }

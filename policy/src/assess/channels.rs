@@ -1,6 +1,8 @@
 //! The recovery-capability record: one entry per channel kind, absent ones included (reference/org-state.md 2.4,
 //! reference/recovery.md 1 and 2).
 
+mod network;
+
 use super::Assessment;
 use crate::pattern::version;
 use crate::{
@@ -36,7 +38,8 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         let proven = Some(done).filter(proof).is_some();
         let credential = if proven { "credential proven locally" } else { "credential not proven" };
         let mode = text_of(done.evidence.get("control_mode")).unwrap_or("ccm");
-        let reason = format!("{credential}; {UNTRIED}; {}{}", limits(mode), caveats(input));
+        let reason =
+            format!("{credential}; {UNTRIED}; {}{}", limits(mode), network::caveats(input, &settings(done)));
         let mut record = blank(Channel::Amt, ChannelState::Provisioned, reason);
         record.confidence = Proof::Detected;
         if proven {
@@ -57,7 +60,7 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
             "answers with the realm of the last proof, the credential was not used; {}; {}{}",
             reached(input),
             limits(&proof.control_mode),
-            caveats(input)
+            network::caveats(input, &proof.settings)
         );
         let mut record = blank(Channel::Amt, ChannelState::Provisioned, reason);
         record.confidence = Proof::Detected;
@@ -81,8 +84,11 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         return record;
     }
     if let Some(out) = input.unprovisioned().filter(|_| verdict != "absent") {
-        let mut record =
-            blank(Channel::Amt, ChannelState::Present, format!("{}{}", shown(&out.text), caveats(input)));
+        let mut record = blank(
+            Channel::Amt,
+            ChannelState::Present,
+            format!("{}{}", shown(&out.text), network::caveats(input, &[])),
+        );
         record.confidence = Proof::Detected;
         record.last_proof = text_of(out.evidence.get("event")).map(str::to_owned);
         return record;
@@ -104,7 +110,7 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
                 return record;
             }
             if provisioning == "pre" {
-                let reason = format!("{why}; not provisioned{}", caveats(input));
+                let reason = format!("{why}; not provisioned{}", network::caveats(input, &[]));
                 let mut record = blank(Channel::Amt, ChannelState::Present, reason);
                 record.confidence = Proof::Detected;
                 return record;
@@ -147,39 +153,6 @@ fn limits(mode: &str) -> &'static str {
     if mode == "acm" { ACM_LIMITS } else { CCM_LIMITS }
 }
 
-/// What the way to AMT of this machine hangs on (reference/amt-peers.md, what remains): Wi-Fi does not reach it in S5 on
-/// most models, and of a docking station's network ports it can use few.
-fn caveats(input: &Assessment<'_>) -> String {
-    let mobile = ["laptop", "tablet"].contains(&input.detection.text("host.form_factor"));
-    let mut caveats = String::new();
-    if is_wireless_only(input) {
-        caveats.push_str(
-            "; Wi-Fi only: AMT needs a Wi-Fi profile of its own, and on most models it is not reached while the machine is \
-             off (S5), so it may not be switched on from afar",
-        );
-    } else if mobile {
-        caveats.push_str(
-            "; over Wi-Fi most models are not reached while they are off (S5): that takes the cable",
-        );
-    }
-    if mobile {
-        caveats.push_str(
-            "; a docking station's network port serves AMT only where the maker says so (Thunderbolt docks of some models, \
-             USB adapters never)",
-        );
-    }
-    caveats
-}
-
-/// AMT has a wireless port and no wired one.
-fn is_wireless_only(input: &Assessment<'_>) -> bool {
-    let Some(Value::Map(links)) = input.detection.fact("intel.amt.link").map(|fact| &fact.value) else {
-        return false;
-    };
-    let link = |name| text_of(links.get(name)).unwrap_or(UNKNOWN);
-    link("wired") == "absent" && !["absent", UNKNOWN].contains(&link("wireless"))
-}
-
 /// The mode of an activation, for a sentence.
 pub(super) fn control_mode(done: Option<&crate::Outcome>) -> &'static str {
     match done.and_then(|done| text_of(done.evidence.get("control_mode"))) {
@@ -192,8 +165,11 @@ pub(super) fn control_mode(done: Option<&crate::Outcome>) -> &'static str {
 fn ours(mut record: ChannelRecord, input: &Assessment<'_>, mode: &str, settings: &[String]) -> ChannelRecord {
     record.can = ability(mode, settings);
     record.needs = words(&["mains", "standby_power", "wired_link"]);
-    if is_wireless_only(input) {
+    if network::is_wireless_only(input) {
         record.needs = words(&["mains", "standby_power"]);
+    }
+    if network::demands_certificates(settings) {
+        record.needs.push("client_certificate".to_owned());
     }
     record.control_mode = Some(mode.to_owned());
     let detection = input.detection;
@@ -210,6 +186,8 @@ fn ours(mut record: ChannelRecord, input: &Assessment<'_>, mode: &str, settings:
 /// What AMT of ours can do with nobody at the machine, by its mode and the settings that were seen in force.
 pub(crate) fn ability(mode: &str, settings: &[String]) -> Vec<String> {
     let mut can = words(&["power_on", "power_off", "reset", "power_cycle", "sensors"]);
+    // AMT that goes off with the machine cannot switch it on.
+    can.retain(|it| it != "power_on" || !network::is_off_with_the_machine(settings));
     let has = |word: &str| settings.iter().any(|it| it == word);
     if mode == "acm" && has("consent = none") {
         can.push("boot_override".to_owned());

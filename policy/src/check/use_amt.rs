@@ -1,17 +1,23 @@
 //! Checks of what a rule asks of AMT: references that are none, and wishes that contradict each other.
 
+mod network;
+
+pub(crate) use network::check_names;
+
 use toml::Spanned;
 
 use crate::diagnostic::Findings;
 use crate::{HttpsUrl, Reference};
 
 /// The keys that name where a secret is.
-const REFERENCES: [&str; 5] = [
+const REFERENCES: [&str; 7] = [
     "amt.certificate",
     "amt.certificate_passphrase",
     "amt.tls_ca",
     "amt.tls_ca_trust",
     "amt.tls_ca_credential",
+    "amt.wifi_passphrase",
+    "amt.mutual_tls_ca",
 ];
 
 pub(super) fn check(settings: &[Spanned<(&'static str, String)>], findings: &mut Findings<'_>) {
@@ -45,6 +51,7 @@ pub(super) fn check(settings: &[Spanned<(&'static str, String)>], findings: &mut
         findings.error(ca.span(), "`tls_ca` without `tls`", "add `tls = \"required\"`");
     }
     check_tls_ca_service(settings, findings);
+    network::check(settings, findings);
 }
 
 /// The CA over the network: one URL, the roots that vouch for it, and no other CA beside it.

@@ -3,6 +3,7 @@
 mod deactivate;
 pub(super) mod identity;
 mod known;
+mod network;
 mod upgrade;
 
 use super::{Case, Draft};
@@ -33,6 +34,7 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
             confirm(case, draft);
             require_credential(case, draft);
             require_settings(case, draft);
+            network::require_certificate(case, draft);
         }
         Situation::Clean => set_up(case, &facts, draft),
         Situation::Interrupted(open) => {
@@ -278,7 +280,10 @@ fn mode(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) -> ModeWish {
 
 /// What is written after activation, in the run that knows the password.
 fn settings(case: &Case<'_>, draft: &mut Draft) -> AmtSettings {
-    let Some(wishes) = case.rule.map(crate::Rule::amt) else { return AmtSettings::default() };
+    let Some(mut wishes) = case.rule.map(crate::Rule::amt) else { return AmtSettings::default() };
+    wishes.settings = network::wanted(case);
+    network::refuse_impossible(case, &wishes.settings, draft);
+    network::warn_of_radio(case, &wishes.settings, draft);
     if wishes.control_mode == ModeWish::Ccm {
         let mut refuse_in_ccm = |key: &str, why: &str| {
             let text = format!("client control mode {why}: remove `{key}`, or ask for admin control mode");
@@ -310,7 +315,7 @@ fn settings(case: &Case<'_>, draft: &mut Draft) -> AmtSettings {
 /// Settings can be written by whoever knows the password, and a later run does not: what was not proven then is drift.
 fn require_settings(case: &Case<'_>, draft: &mut Draft) {
     let Some(ours) = &case.history.amt else { return };
-    let wanted = case.rule.map(|rule| rule.amt().settings).unwrap_or_default();
+    let wanted = network::wanted(case);
     let missing = lacking(&wanted, ours);
     if !missing.is_empty() {
         let text = format!(

@@ -51,6 +51,7 @@ impl Case {
                 flash_unread: None,
                 certificate: None,
                 tls_ca_unusable: None,
+                named: Default::default(),
                 known_credential: false,
                 rotate: false,
             },
@@ -81,6 +82,7 @@ impl Case {
             recipients: Vec::new(),
             settings: Vec::new(),
             tls_pin: None,
+            tls_leaf: None,
 
             sealed_by: None,
             mebx_escrow: None,

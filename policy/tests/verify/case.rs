@@ -144,6 +144,7 @@ impl Case {
             recipients: Vec::new(),
             settings: Vec::new(),
             tls_pin: None,
+            tls_leaf: None,
 
             sealed_by: None,
             mebx_escrow: None,

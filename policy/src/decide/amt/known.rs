@@ -1,7 +1,7 @@
 //! What a credential that the operator gave makes possible: to complete what is ours, to give it a new password, to end
 //! what a run left open, and to take over what others set up.
 
-use super::{Case, Draft, Facts, refuse, require_durable, settings};
+use super::{Case, Draft, Facts, network, refuse, require_durable, settings};
 use crate::{
     AmtOurs, AmtSettings, Channel, Exit, ModeWish, OpenChange, Reversibility, Rule, Step, StepKind, shown,
     step,
@@ -23,8 +23,11 @@ pub(super) fn ours(case: &Case<'_>, draft: &mut Draft) {
     let settings = missing(case, Some(ours), &ours.control_mode);
     let realm = ours.realm.clone();
     let what = match case.context.rotate {
-        true => StepKind::AmtRotate { realm, settings },
-        false => StepKind::AmtComplete { realm, settings },
+        true => StepKind::AmtRotate { realm, settings: network::renewed(case, Some(ours), settings) },
+        false => {
+            network::warn_of_certificate(case, ours, draft);
+            StepKind::AmtComplete { realm, settings }
+        }
     };
     push(case, draft, what, &format!("event {} proves generation {} ours", ours.event, ours.generation));
 }
@@ -44,6 +47,7 @@ pub(super) fn resume(case: &Case<'_>, facts: &Facts<'_>, open: &OpenChange, draf
     settings(case, draft);
     let held = case.history.amt.as_ref().filter(|ours| ours.realm == open.realm);
     let settings = missing(case, held, facts.mode);
+    let settings = if case.context.rotate { network::renewed(case, held, settings) } else { settings };
     let realm = open.realm.clone();
     let what = match open.rotation || case.context.rotate {
         true => StepKind::AmtRotate { realm, settings },
@@ -130,7 +134,7 @@ pub(super) fn candidates(case: &Case<'_>, open: &OpenChange) -> String {
 
 /// What policy asks for and the proof does not hold.
 pub(super) fn missing(case: &Case<'_>, held: Option<&AmtOurs>, mode: &str) -> AmtSettings {
-    let wanted = case.rule.map(|rule| rule.amt().settings).unwrap_or_default();
+    let wanted = network::wanted(case);
     let wanted = if mode == "acm" { wanted } else { wanted.in_client_mode() };
     wanted.beyond(held.map_or(&[], |ours| ours.settings.as_slice()))
 }
