@@ -66,7 +66,7 @@ pub use use_amt::{
     WifiSecurity, WifiWish, is_asserted_word, is_mutual_word,
 };
 pub use verify::{
-    Ability, AmtResult, AmtSeen, Claims, Cleartext, Evidence, FlashEvidence, Look, Moment, Power,
+    Ability, AmtResult, AmtSeen, Claims, Cleartext, Evidence, FlashEvidence, Look, Moment, Mutual, Power,
     PowerAbility, Recorded, RemoteEnd, RemoteResult, RemoteSeen, Rung, Says, Strap, Verification,
-    WasEffective, claims_tls_only, verify, verify_remote,
+    WasEffective, claims_mutual_tls, claims_tls_only, verify, verify_remote,
 };

@@ -19,8 +19,8 @@ use engine::{Engine, Picture};
 use judge::Case;
 
 pub use remote::{
-    Ability, Cleartext, Power, PowerAbility, RemoteEnd, RemoteResult, RemoteSeen, claims_tls_only,
-    verify_remote,
+    Ability, Cleartext, Mutual, Power, PowerAbility, RemoteEnd, RemoteResult, RemoteSeen, claims_mutual_tls,
+    claims_tls_only, verify_remote,
 };
 
 /// Everything one verification is made from.

@@ -1,7 +1,7 @@
 //! What a look from another host is judged to be: every way it can end, and what is told apart where it did not.
 
 use oob_policy::{
-    AmtOurs, ChannelState, Cleartext, Exit, Power, Proof, RemoteEnd, RemoteResult, RemoteSeen,
+    AmtOurs, ChannelState, Cleartext, Exit, Mutual, Power, Proof, RemoteEnd, RemoteResult, RemoteSeen,
     claims_tls_only, verify_remote,
 };
 
@@ -32,6 +32,7 @@ fn complete() -> RemoteSeen {
         wrong_refused: true,
         login_sent: true,
         cleartext: Cleartext::Refused,
+        mutual: Mutual::NotDemanded,
     }
 }
 
@@ -56,6 +57,8 @@ fn every_end_has_its_exit_and_none_is_indeterminate() {
         (RemoteEnd::OtherCertificate(foreign()), Exit::Drift, "certificate-changed"),
         (RemoteEnd::NoCommonTls(foreign()), Exit::Impossible, "tls-not-verifiable"),
         (RemoteEnd::Tls(foreign()), Exit::DeviceFailed, "tls-failed"),
+        (RemoteEnd::NoClientCertificate, Exit::Impossible, "client-certificate-needed"),
+        (RemoteEnd::ClientCertificateRefused(foreign()), Exit::DeviceFailed, "client-certificate-refused"),
         (RemoteEnd::NotAmt(foreign()), Exit::DeviceFailed, "not-amt"),
         (RemoteEnd::OtherRealm(foreign()), Exit::Drift, "realm-changed"),
         (RemoteEnd::LoginRefused, Exit::DeviceFailed, "login-refused"),
@@ -123,4 +126,24 @@ fn power_boot_and_console_are_told_apart() {
     assert!(ccm.text.contains("in cleartext"), "{}", ccm.text);
     let odd = RemoteSeen { power: Some(Power { state: 4_000_000_000, offered: Vec::new() }), ..complete() };
     assert_eq!(verify_remote(&required(), &odd).power.state, Some("unknown"));
+}
+
+#[test]
+fn clients_certificates_count_where_the_claim_says_that_they_are_demanded() {
+    let words = ["tls = required", "mutual_tls_ca = cd", "mutual_tls_names = any"];
+    for (words, mutual, exit, reason, told) in [
+        (&words[..], Mutual::Demanded, Exit::Satisfied, "satisfied", "demanded"),
+        (&words[..], Mutual::NotDemanded, Exit::Drift, "mutual-tls-off", "not-demanded"),
+        (&words[..], Mutual::NotJudged, Exit::Drift, "mutual-tls-off", "not-judged"),
+        (&words[..1], Mutual::NotDemanded, Exit::Satisfied, "satisfied", "not-demanded"),
+        (&words[..1], Mutual::Demanded, Exit::Satisfied, "satisfied", "demanded"),
+    ] {
+        let result = verify_remote(&claim("acm", words, true), &RemoteSeen { mutual, ..complete() });
+        expect(&result, exit, reason);
+        assert_eq!(result.mutual_tls, told);
+        assert_eq!(result.text.contains("mutual TLS"), exit == Exit::Satisfied && told == "demanded");
+    }
+    let seen = RemoteSeen { end: Some(RemoteEnd::NoClientCertificate), login_sent: false, ..complete() };
+    let result = verify_remote(&claim("acm", &words, true), &seen);
+    assert!(result.text.contains("--client-certificate FILE"), "{}", result.text);
 }

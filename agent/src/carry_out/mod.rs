@@ -13,6 +13,7 @@ use crate::machine::Machine;
 use crate::state::{Chain, DirStore, Journal};
 
 mod acm;
+mod addresses;
 pub mod amt;
 mod credential;
 mod deactivate;

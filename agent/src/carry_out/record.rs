@@ -3,6 +3,7 @@
 use oob_policy::{AmtOurs, OpenChange, Outcome, Status, Step, Value};
 use serde_json::json;
 
+use super::addresses::Kept;
 use super::failure::Failure;
 use super::settings::Applied;
 use super::setup::Session;
@@ -48,7 +49,8 @@ impl Held {
 impl<'a> Proven<'a> {
     /// Client control mode by this run, with nothing set besides.
     pub(super) fn new(open: &'a OpenChange) -> Self {
-        const NO_SETTINGS: &Applied = &Applied { settings: Vec::new(), mebx_escrow: None, tls: None };
+        const NO_SETTINGS: &Applied =
+            &Applied { settings: Vec::new(), mebx_escrow: None, tls: None, addresses: None };
         const NOTHING_HELD: &Held =
             &Held { settings: Vec::new(), tls_pin: None, mebx_escrow: None, event: None };
         Self { open, mode: "ccm", applied: NO_SETTINGS, held: NOTHING_HELD, instead: None, changed: true }
@@ -95,6 +97,7 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
         "channel": "amt", "generation": open.generation, "realm": open.realm, "control_mode": mode,
         "escrow": open.escrow, "settings": settings, "mebx_escrow": proven.mebx_escrow(),
         "tls_certificate_sha256": proven.tls_pin(), "settings_held_by": held.event,
+        "wired_addresses": applied.addresses.map(Kept::word),
         "proof": proven.evidence(),
     });
     let late = |error| Failure::not_recorded("AMT is set up and proven", &error);
@@ -120,6 +123,9 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
                 "; its certificate was read back, a handshake with this firmware is not verifiable by this build"
             }
         };
+    }
+    if applied.addresses == Some(Kept::Restored) {
+        text += "; writing settings changed AMT's wired addresses, which were put back and read back";
     }
     if let Some(why) = instead {
         text += &format!(". Admin control mode was not possible: {why}");
@@ -148,6 +154,9 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
             add("tls_issued_by", issuer.as_str().into());
         }
         add("tls_handshake", if tls.shaken { "seen" } else { "not verifiable by this build" }.into());
+    }
+    if let Some(kept) = applied.addresses {
+        add("wired_addresses", kept.word().into());
     }
     if let Some(file) = proven.mebx_escrow() {
         add("mebx_escrow", file.as_str().into());

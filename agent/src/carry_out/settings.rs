@@ -14,14 +14,15 @@ use oob_wsman::pthi::ControlMode;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::Run;
+use super::addresses::{Addresses, Kept};
 use super::amt::Point;
 use super::credential::Credential;
 use super::failure::{Failure, WsError, described};
 use super::lme::Lme;
 use super::proof::{Client, cnonce, ha1};
 use super::setup::Session;
-use super::tls::{Secured, secure};
+use super::tls::{Secured, TlsWanted, secure};
+use super::{Run, addresses};
 use crate::probe;
 
 /// How far AMT's clock may be off after it was set (reference/amt.md 5.8), in seconds.
@@ -35,6 +36,8 @@ pub(super) struct Applied {
     /// Escrow file of the MEBx password, which cannot be read back.
     pub(super) mebx_escrow: Option<String>,
     pub(super) tls: Option<Secured>,
+    /// None where nothing was written.
+    pub(super) addresses: Option<Kept>,
 }
 
 /// Writes what is wanted, and reads it back.
@@ -48,9 +51,13 @@ pub(super) async fn apply(
     if wanted.is_empty() {
         return Ok(Applied::default());
     }
-    let mut applied = write_and_check(run, session, &wanted).await?;
+    let (mut applied, before) = write_and_check(run, session, &wanted).await?;
     if let Some(wish) = wanted.tls {
-        applied.tls = Some(secure(run, session, wish == TlsWish::Required, local_tls(run)).await?);
+        let wanted =
+            TlsWanted { required: wish == TlsWish::Required, local: local_tls(run), before: before.as_ref() };
+        let secured = secure(run, session, &wanted).await?;
+        applied.addresses = Some(secured.addresses);
+        applied.tls = Some(secured);
     }
     Ok(applied)
 }
@@ -77,7 +84,7 @@ async fn write_and_check(
     run: &mut Run<'_>,
     session: &mut Session<'_>,
     wanted: &AmtSettings,
-) -> Result<Applied, Failure> {
+) -> Result<(Applied, Option<Addresses>), Failure> {
     run.progress.begin("amt: writing settings and reading them back");
     let mebx = match wanted.mebx {
         true => Some(mebx_password(run, session)?),
@@ -85,6 +92,7 @@ async fn write_and_check(
     };
     let name = run.detection.known("host.name").map(str::to_owned);
     let mut writer = log_in(session).await;
+    let before = addresses::read(&mut writer).await?;
     write(&mut writer, wanted, name.as_deref()).await?;
     if let Some((password, _)) = &mebx {
         let point = Point { kind: "mutating", what: "AMT_SetupAndConfigurationService.SetMEBxPassword" };
@@ -96,8 +104,14 @@ async fn write_and_check(
     drop(writer);
     let mut reader = log_in(session).await;
     check(&mut reader, wanted, name.as_deref()).await?;
+    // TLS is written after this, so they are looked at after it.
+    let addresses = match wanted.tls {
+        Some(_) => None,
+        None => Some(addresses::keep(&mut reader, before.as_ref()).await?),
+    };
     run.progress.end("done");
-    Ok(Applied { settings: wanted.words(), mebx_escrow: mebx.map(|(_, file)| file), tls: None })
+    let mebx_escrow = mebx.map(|(_, file)| file);
+    Ok((Applied { settings: wanted.words(), mebx_escrow, tls: None, addresses }, before))
 }
 
 /// A login of its own: over a new channel, with a fresh nonce.

@@ -19,11 +19,12 @@ use oob_wsman::classes::tls::{
 use oob_wsman::pthi::PtStatus;
 use oob_wsman::x509::{certificate_pin, is_request_of, public_key_from_pkcs1};
 
-use super::Run;
+use super::addresses::{Addresses, Kept};
 use super::failure::{Failure, WsError, described};
 use super::proof::Client;
 use super::settings::{log_in, marked, mutating, refused};
 use super::setup::Session;
+use super::{Run, addresses};
 use crate::leaf::{self, DeviceKey};
 use crate::state::{JournalEntry, hex};
 
@@ -43,16 +44,26 @@ pub(super) struct Secured {
     pub(super) shaken: bool,
     /// The CA over HTTPS that issued it.
     pub(super) issued_by: Option<String>,
+    pub(super) addresses: Kept,
 }
 
-/// Gives AMT a key and a certificate, switches TLS on and sees it served. `required`: no cleartext beside it on the
-/// network. `local`: also on the ports that this machine itself uses, which is where a handshake can be seen from here.
+/// How TLS is to be.
+pub(super) struct TlsWanted<'a> {
+    /// No cleartext beside it on the network.
+    pub(super) required: bool,
+    /// Also on the ports that this machine itself uses, which is where a handshake can be seen from here.
+    pub(super) local: bool,
+    /// The wired addresses before the first write.
+    pub(super) before: Option<&'a Addresses>,
+}
+
+/// Gives AMT a key and a certificate, switches TLS on and sees it served.
 pub(super) async fn secure(
     run: &mut Run<'_>,
     session: &mut Session<'_>,
-    required: bool,
-    local: bool,
+    wanted: &TlsWanted<'_>,
 ) -> Result<Secured, Failure> {
+    let TlsWanted { required, local, before } = *wanted;
     run.progress.begin("amt: giving AMT a key and a certificate of its own");
     let mut admin = log_in(session).await;
     let key = make_key(run, &mut admin).await?;
@@ -127,9 +138,9 @@ pub(super) async fn secure(
         session.lme.pin_to(pin);
     }
     let served = Served { certificate, der, required, local };
-    read_back(run, session, &served).await?;
+    let addresses = read_back(run, session, &served, before).await?;
     run.progress.end("done");
-    Ok(Secured { pin: sha256, shaken: local, issued_by: run.enrollment.map(ToString::to_string) })
+    Ok(Secured { pin: sha256, shaken: local, issued_by: run.enrollment.map(ToString::to_string), addresses })
 }
 
 async fn make_key(run: &Run<'_>, admin: &mut Client<'_, '_>) -> Result<Reference, Failure> {
@@ -200,14 +211,19 @@ struct Served {
 }
 
 /// Over a login of its own, once the ports are up again.
-async fn read_back(run: &Run<'_>, session: &mut Session<'_>, served: &Served) -> Result<(), Failure> {
+async fn read_back(
+    run: &Run<'_>,
+    session: &mut Session<'_>,
+    served: &Served,
+    before: Option<&Addresses>,
+) -> Result<Kept, Failure> {
     let until = run.machine.until(RESTART);
-    loop {
+    let addresses = loop {
         let mut admin = log_in(session).await;
-        match admin.get::<GeneralSettings>().await {
-            Ok(_) => {
-                check(&mut admin, served).await?;
-                break;
+        match admin.get_with::<TlsSettingData>(&[("InstanceID", REMOTE)]).await {
+            Ok(remote) => {
+                check(&mut admin, served, remote).await?;
+                break addresses::keep(&mut admin, before).await?;
             }
             Err(error @ (WsError::Unauthorized { .. } | WsError::RealmMismatch { .. })) => {
                 return Err(refused("TLS", &error));
@@ -221,21 +237,21 @@ async fn read_back(run: &Run<'_>, session: &mut Session<'_>, served: &Served) ->
             Err(_) => {}
         }
         run.machine.pause(ASK_EVERY).await;
-    }
+    };
     // A handshake with the pinned certificate is what the TLS ports alone can give.
     if served.local && !session.lme.is_tls() {
         return Err(differs("its local ports", "TLS", "cleartext"));
     }
-    Ok(())
+    Ok(addresses)
 }
 
-async fn check(admin: &mut Client<'_, '_>, served: &Served) -> Result<(), Failure> {
-    for instance in [REMOTE, LOCAL] {
-        if instance == LOCAL && !served.local {
-            continue;
-        }
-        let seen = admin.get_with::<TlsSettingData>(&[("InstanceID", instance)]).await;
-        let seen = seen.map_err(|error| refused("TLS", &error))?;
+async fn check(admin: &mut Client<'_, '_>, served: &Served, remote: TlsSettingData) -> Result<(), Failure> {
+    let mut read = vec![(REMOTE, remote)];
+    if served.local {
+        let local = admin.get_with::<TlsSettingData>(&[("InstanceID", LOCAL)]).await;
+        read.push((LOCAL, local.map_err(|error| refused("TLS", &error))?));
+    }
+    for (instance, seen) in read {
         if seen.enabled != Some(true) {
             return Err(differs(instance, "Enabled = true", &format!("{:?}", seen.enabled)));
         }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use oob_policy::{
-    Assessment, Context, Detection, Exit, Format, History, ModeWish, Outcome, Plan, Policy, PolicyTrust,
-    Report, RootKind, Selection, StepKind, assess, decide, refusal_outcomes, select,
+    Assessment, Context, Detection, Exit, Format, History, ModeWish, NamedFiles, Outcome, Plan, Policy,
+    PolicyTrust, Report, RootKind, Selection, StepKind, assess, decide, refusal_outcomes, select,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -137,6 +137,7 @@ async fn gather(arguments: &Apply) -> Result<Inputs, Stop> {
         flash_unread: None,
         certificate: None,
         tls_ca_unusable: None,
+        named: NamedFiles::default(),
         known_credential: !known.is_empty(),
         rotate: arguments.rotate,
     };

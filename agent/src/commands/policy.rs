@@ -61,6 +61,7 @@ pub(super) async fn explain(arguments: &Explain) -> Result<Exit, Stop> {
         flash_unread: None,
         certificate: None,
         tls_ca_unusable: None,
+        named: Default::default(),
         known_credential: false,
         rotate: false,
     };

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use oob_policy::{
-    AmtOurs, Cleartext, Exit, History, RemoteEnd, RemoteResult, RemoteSeen, RootKind, claims_tls_only,
-    verify_remote as judge,
+    AmtOurs, Cleartext, Exit, History, Mutual, RemoteEnd, RemoteResult, RemoteSeen, RootKind,
+    claims_tls_only, verify_remote as judge,
 };
 use serde_json::{Value, json};
 
@@ -131,6 +131,7 @@ async fn look(target: &Target<'_>, claimed: &Claimed) -> Result<RemoteSeen, Stop
         wrong_refused: false,
         login_sent: false,
         cleartext: Cleartext::NotJudged,
+        mutual: Mutual::NotJudged,
     };
     let reached = match reach(&target.address).await {
         Ok(reached) => reached,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oob_policy::{AmtOurs, Channel, History, RemoteProof, Staged};
+use oob_policy::{AmtOurs, Channel, History, RemoteProof, Staged, TlsLeaf};
 
 use super::Stored;
 use super::event::{Event, Kind, SignedEvent};
@@ -150,6 +150,7 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
             recipients: sealed_to(&escrow),
             settings: settings(event),
             tls_pin: text(event, "tls_certificate_sha256"),
+            tls_leaf: tls_leaf(event),
             sealed_by: sealing(&escrow).map(|event| event.run_id.clone()),
             // A password that came later does not change the one of MEBx.
             mebx_escrow: mebx(number(event, "generation")?).or_else(|| text(event, "mebx_escrow")),
@@ -186,6 +187,12 @@ fn remote_proof(events: &BTreeMap<&str, &Event>, ours: &AmtOurs) -> Option<Remot
         address: text(event, "address")?,
         time: event.time.wall.clone(),
     })
+}
+
+/// What the event tells of the certificate that this agent gave AMT.
+fn tls_leaf(event: &Event) -> Option<TlsLeaf> {
+    let not_after = event.body.get("tls_not_after")?.as_i64()?;
+    Some(TlsLeaf { not_after, issuer: text(event, "tls_issuer")? })
 }
 
 /// What was read back, as words that a later policy is compared with.

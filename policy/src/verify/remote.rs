@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::assess::ability;
-use crate::{AmtOurs, Channel, ChannelRecord, ChannelState, Exit, Proof, TlsWish, shown};
+use crate::{AmtOurs, Channel, ChannelRecord, ChannelState, Exit, Proof, TlsWish, is_mutual_word, shown};
 
 /// How far one look from another host came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,18 @@ pub struct RemoteSeen {
     /// An Authorization header went out.
     pub login_sent: bool,
     pub cleartext: Cleartext,
+    pub mutual: Mutual,
+}
+
+/// Whether clients must show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutual {
+    /// The look ended before, or there is no TLS.
+    NotJudged,
+    /// The device asked for none, or let one in that had none.
+    NotDemanded,
+    /// With the one that was given the device was reached, and without any it hung up.
+    Demanded,
 }
 
 /// Why a look ended early. Texts are for people and may quote the device.
@@ -36,6 +48,10 @@ pub enum RemoteEnd {
     NoCommonTls(String),
     /// The TLS that was claimed is not spoken properly.
     Tls(String),
+    /// Clients must show a certificate, and none was given.
+    NoClientCertificate,
+    /// The one that was given was not taken.
+    ClientCertificateRefused(String),
     /// What answers does not speak as AMT does.
     NotAmt(String),
     /// The realm that it has.
@@ -83,6 +99,8 @@ pub struct RemoteResult {
     /// Every part of the remote proof was seen.
     pub verified_remote: bool,
     pub cleartext: &'static str,
+    /// `demanded`, `not-demanded` or `not-judged`: whether clients must show a certificate.
+    pub mutual_tls: &'static str,
     pub power: PowerAbility,
     pub boot: Ability,
     pub console: Ability,
@@ -118,6 +136,11 @@ pub fn claims_tls_only(claim: &AmtOurs) -> bool {
     claim.settings.contains(&word)
 }
 
+/// Whether the claim says that AMT's clients must show a certificate.
+pub fn claims_mutual_tls(claim: &AmtOurs) -> bool {
+    claim.settings.iter().any(|word| is_mutual_word(word))
+}
+
 /// Judges. Total and deterministic.
 pub fn verify_remote(claim: &AmtOurs, seen: &RemoteSeen) -> RemoteResult {
     let (exit, reason, text) = judge(claim, seen);
@@ -136,6 +159,11 @@ pub fn verify_remote(claim: &AmtOurs, seen: &RemoteSeen) -> RemoteResult {
         text,
         verified_remote,
         cleartext: seen.cleartext.word(),
+        mutual_tls: match seen.mutual {
+            Mutual::NotJudged => "not-judged",
+            Mutual::NotDemanded => "not-demanded",
+            Mutual::Demanded => "demanded",
+        },
         power,
         boot: part(&["boot_override", "media"]),
         console: part(&["console_text", "console_kvm"]),
@@ -172,6 +200,22 @@ fn judge(claim: &AmtOurs, seen: &RemoteSeen) -> (Exit, &'static str, String) {
             RemoteEnd::Tls(why) => {
                 failed("tls-failed", format!("TLS to AMT at {at} failed: {}.{unsent}", shown(why)))
             }
+            RemoteEnd::NoClientCertificate => (
+                Exit::Impossible,
+                "client-certificate-needed",
+                format!(
+                    "AMT at {at} lets in clients with a certificate only, and none was given: give one with its key, \
+                     `--client-certificate FILE`.{unsent}"
+                ),
+            ),
+            RemoteEnd::ClientCertificateRefused(why) => failed(
+                "client-certificate-refused",
+                format!(
+                    "AMT at {at} does not take the client's certificate that was given: {}. It must be of the CA and have \
+                     a name that policy named when AMT was set up.{unsent}",
+                    shown(why)
+                ),
+            ),
             RemoteEnd::NotAmt(why) => {
                 failed("not-amt", format!("{at} does not answer as AMT does: {}.{unsent}", shown(why)))
             }
@@ -234,6 +278,14 @@ fn judge(claim: &AmtOurs, seen: &RemoteSeen) -> (Exit, &'static str, String) {
         }
         _ => {}
     }
+    if claims_mutual_tls(claim) && seen.mutual != Mutual::Demanded {
+        return drift(
+            "mutual-tls-off",
+            format!(
+                "AMT at {at} is ours, and lets in clients without a certificate, which our proof says it does not."
+            ),
+        );
+    }
     let Some(power) = seen.power.as_ref().filter(|_| seen.wrong_refused) else {
         return failed("answer-unusable", format!("AMT at {at} took the login; the proof is not complete."));
     };
@@ -244,6 +296,9 @@ fn judge(claim: &AmtOurs, seen: &RemoteSeen) -> (Exit, &'static str, String) {
         _ => "",
     };
     let over = match claim.tls_pin {
+        Some(_) if seen.mutual == Mutual::Demanded => {
+            "over mutual TLS with the certificate that we gave it and the client's own, without which it hangs up,"
+        }
         Some(_) => "over TLS with the certificate that we gave it",
         None => "with HTTP digest, in cleartext",
     };
