@@ -32,6 +32,7 @@ mod upgrade;
 mod use_acm;
 mod use_ccm;
 mod use_est;
+mod use_network;
 mod use_tls;
 mod verify;
 mod verify_file;

@@ -47,7 +47,7 @@ impl Kept {
 pub(super) async fn read(admin: &mut Client<'_, '_>) -> Result<Option<Addresses>, Failure> {
     match admin.get_with::<EthernetPortSettings>(&INSTANCE).await {
         Ok(port) => Ok(Addresses::of(&port)),
-        Err(error) if error.is_absent() => Ok(None),
+        Err(error) if error.names_no_instance() => Ok(None),
         Err(error) => Err(refused(WHAT, &error)),
     }
 }

@@ -84,6 +84,11 @@ impl<E> Error<E> {
         matches!(self.fault_kind(), Some(FaultKind::DestinationUnreachable | FaultKind::Unsupported))
     }
 
+    /// The class may be there, and the instance that was named is not.
+    pub fn names_no_instance(&self) -> bool {
+        self.is_absent() || self.fault_kind() == Some(FaultKind::InvalidSelectors)
+    }
+
     /// It exists already: read it, compare it, then Put.
     pub fn already_exists(&self) -> bool {
         match self {
