@@ -203,7 +203,7 @@ impl Amt {
             logins: Logins::new(time_scale),
             enumerations: Vec::new(),
             features: Features::begun(facts, &settings.habits),
-            store: Store::default().emptied(),
+            store: Store::default().lingering(settings.habits.served_stale).emptied(),
             clock: Clock::default(),
             habits: settings.habits.clone(),
             facts: facts.clone(),

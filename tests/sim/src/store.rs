@@ -21,6 +21,9 @@ pub struct Store {
     pub settings: [TlsSettings; 2],
     committed: Committed,
     generated: u32,
+    /// The certificate that is served stays until the context, changed already, is put once more (rpc-go#572).
+    lingers: bool,
+    put_again: bool,
 }
 
 /// A stored certificate.
@@ -93,9 +96,15 @@ impl Store {
     /// An empty store. Keys go on counting, so that an erased one does not come back.
     #[must_use]
     pub fn emptied(&self) -> Self {
-        let mut store = Self { generated: self.generated, ..Self::default() };
+        let mut store = Self { generated: self.generated, lingers: self.lingers, ..Self::default() };
         store.settings[LOCAL].accepts_cleartext = true;
         store
+    }
+
+    /// The same, whose certificate lingers or not.
+    #[must_use]
+    pub fn lingering(self, lingers: bool) -> Self {
+        Self { lingers, ..self }
     }
 
     /// The key pairs by handle.
@@ -197,6 +206,7 @@ impl Store {
     pub fn set_context(&mut self, handle: u32) -> bool {
         let fits = self.certificates.get(&handle).is_some_and(|stored| stored.key.is_some());
         if fits {
+            self.put_again = self.context == Some(handle);
             self.context = Some(handle);
         }
         fits
@@ -241,6 +251,11 @@ impl Store {
                 roots: roots.map(|stored| stored.certificate.der.clone()).collect(),
             })
         });
+        let old = self.committed.identity.take().filter(|_| self.lingers && !self.put_again);
+        let identity = match (identity, old) {
+            (Some(new), Some(old)) => Some(Identity { roots: new.roots, ..old }),
+            (new, _) => new,
+        };
         self.committed = Committed { settings: self.settings.clone(), identity };
     }
 
