@@ -117,6 +117,11 @@ impl Store {
         self.certificates.iter().map(|(handle, stored)| (*handle, stored))
     }
 
+    /// Each certificate that is for a key here, and that key.
+    pub fn pairs(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.certificates.iter().filter_map(|(handle, stored)| Some((*handle, stored.key?)))
+    }
+
     /// The certificate of the credential context.
     #[must_use]
     pub fn context(&self) -> Option<u32> {

@@ -5,6 +5,7 @@
 mod device;
 #[path = "../peer/mod.rs"]
 mod peer;
+mod references;
 mod stale;
 
 use base64::Engine;
