@@ -212,7 +212,7 @@ impl Amt {
             logins: Logins::new(time_scale),
             enumerations: Vec::new(),
             features: Features::begun(facts, &settings.habits),
-            store: Store::default().emptied(facts.is_host_tls_only()),
+            store: Store::default().lingering(settings.habits.served_stale).emptied(facts.is_host_tls_only()),
             clock: Clock::default(),
             habits: settings.habits.clone(),
             facts: facts.clone(),

@@ -38,6 +38,9 @@ pub struct Habits {
     /// The machine has a Wi-Fi radio that AMT can use, beside its wired port.
     #[arg(long)]
     pub wifi: bool,
+    /// TLS goes on with its certificate until the credential context, changed and committed already, is put once more.
+    #[arg(long)]
+    pub served_stale: bool,
     /// The actions of methods' answers end in `Response`: recorded of some firmware and not of other.
     #[arg(long)]
     pub response_suffix: bool,

@@ -21,6 +21,9 @@ pub struct Store {
     pub settings: [TlsSettings; 2],
     committed: Committed,
     generated: u32,
+    /// The certificate that is served stays until the context, changed already, is put once more (rpc-go#572).
+    lingers: bool,
+    put_again: bool,
 }
 
 /// A stored certificate.
@@ -95,13 +98,19 @@ impl Store {
     /// sides (`reference/amt.md` 4.5).
     #[must_use]
     pub fn emptied(&self, host_tls_only: bool) -> Self {
-        let mut store = Self { generated: self.generated, ..Self::default() };
+        let mut store = Self { generated: self.generated, lingers: self.lingers, ..Self::default() };
         store.settings[LOCAL].accepts_cleartext = !host_tls_only;
         if host_tls_only {
             store.settings.iter_mut().for_each(|settings| settings.enabled = true);
             store.committed.settings = store.settings.clone();
         }
         store
+    }
+
+    /// The same, whose certificate lingers or not.
+    #[must_use]
+    pub fn lingering(self, lingers: bool) -> Self {
+        Self { lingers, ..self }
     }
 
     /// The key pairs by handle.
@@ -112,6 +121,11 @@ impl Store {
     /// The certificates by handle.
     pub fn certificates(&self) -> impl Iterator<Item = (u32, &Stored)> {
         self.certificates.iter().map(|(handle, stored)| (*handle, stored))
+    }
+
+    /// Each certificate that is for a key here, and that key.
+    pub fn pairs(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.certificates.iter().filter_map(|(handle, stored)| Some((*handle, stored.key?)))
     }
 
     /// The certificate of the credential context.
@@ -203,6 +217,7 @@ impl Store {
     pub fn set_context(&mut self, handle: u32) -> bool {
         let fits = self.certificates.get(&handle).is_some_and(|stored| stored.key.is_some());
         if fits {
+            self.put_again = self.context == Some(handle);
             self.context = Some(handle);
         }
         fits
@@ -247,6 +262,11 @@ impl Store {
                 roots: roots.map(|stored| stored.certificate.der.clone()).collect(),
             })
         });
+        let old = self.committed.identity.take().filter(|_| self.lingers && !self.put_again);
+        let identity = match (identity, old) {
+            (Some(new), Some(old)) => Some(Identity { roots: new.roots, ..old }),
+            (new, _) => new,
+        };
         self.committed = Committed { settings: self.settings.clone(), identity, context: self.context };
     }
 

@@ -5,6 +5,8 @@
 mod device;
 #[path = "../peer/mod.rs"]
 mod peer;
+mod references;
+mod stale;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

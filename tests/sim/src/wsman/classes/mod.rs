@@ -7,6 +7,7 @@ mod identity;
 mod keys;
 mod network;
 mod power_scheme;
+mod references;
 mod wifi;
 
 use base64::Engine;
@@ -73,13 +74,14 @@ pub(super) fn return_value(method: &str, value: u32, more: &str) -> String {
     element("g", &format!("{method}_OUTPUT"), &format!("{more}<g:ReturnValue>{value}</g:ReturnValue>"))
 }
 
-static CLASSES: [&[Class]; 6] = [
+static CLASSES: [&[Class]; 7] = [
     &identity::CLASSES,
     &features::CLASSES,
     &network::CLASSES,
     &keys::CLASSES,
     &wifi::CLASSES,
     &power_scheme::CLASSES,
+    &references::CLASSES,
 ];
 
 /// One class.
@@ -253,7 +255,16 @@ impl Call<'_> {
         self.amt.enumerations.remove(at.ok_or_else(invalid)?);
         (self.class.on_read)(self.amt);
         let instances = (self.class.instances)(self.amt, self.facts);
-        let items: String = instances.iter().map(|instance| rendered("h", class, instance)).collect();
+        let mut items: String = instances.iter().map(|instance| rendered("h", class, instance)).collect();
+        let derived = references::SUBCLASSES.iter().filter(|(of, _)| *of == class).map(|(_, name)| name);
+        for class in derived.filter_map(|name| CLASSES.iter().copied().flatten().find(|it| it.name == *name))
+        {
+            for instance in (class.instances)(self.amt, self.facts) {
+                let own = format!("<i:{0} xmlns:i=\"{1}\">", class.name, class.uri());
+                items +=
+                    &rendered("i", class.name, &instance).replacen(&format!("<i:{}>", class.name), &own, 1);
+            }
+        }
         let items = element("g", "Items", &items);
         Ok(element("g", "PullResponse", &(items + "<g:EndOfSequence></g:EndOfSequence>")))
     }
