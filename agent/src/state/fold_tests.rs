@@ -56,7 +56,7 @@ fn what_amt_was_seen_without_is_no_longer_ours_and_what_comes_later_is() {
     let one = sign(1, None, Kind::Verified, verified(1, ESCROW));
     let again = "amt.2.0123456789abcdef.age";
     let two = sign(2, Some(&one), Kind::Verified, verified(2, again));
-    let fold_with = |kind, body: serde_json::Value| {
+    let fold_with = |kind, body: Value| {
         let note = sign(3, Some(&two), kind, body);
         let later = sign(4, Some(&note), Kind::Verified, verified(3, "amt.3.0123456789abcdef.age"));
         let history = fold(&stored(vec![one.clone(), two.clone(), note.clone()]), &[]);
