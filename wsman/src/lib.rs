@@ -4,12 +4,13 @@
 //! no clock and draws no random number: the agent moves the bytes, this crate decides what they mean.
 //!
 //! ```text
-//! pthi, mhc, mkhi   one request, one reply, over a MEI client        Command::encode / Command::decode
+//! pthi, mhc, mkhi,
+//! upid              one request, one reply, over a MEI client        Command::encode / Command::decode
 //! apf               port forwarding over the LME client              Session: receive / poll_transmit
 //! client            WS-Man over HTTP over any byte stream            Client<T: Transport>
 //!   envelope, verbs, xml, fault, http, digest, classes               what Client is made of
 //! x509              provisioning chains, public keys                 preflight
-//! verifier          the device's certificate, for rustls             Pinned, OrgCa, OnDie
+//! verifier          the device's certificate, for rustls             Pinned, OrgCa, OnDie, SelfMade
 //! ```
 //!
 //! Success and failure travel on independent layers: HTTP status, SOAP fault, `ReturnValue`, PTHI status
@@ -32,6 +33,7 @@ pub mod mei_clients;
 pub mod mhc;
 pub mod mkhi;
 pub mod pthi;
+pub mod upid;
 pub mod verbs;
 pub mod verifier;
 pub mod x509;

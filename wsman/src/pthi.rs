@@ -16,6 +16,7 @@
 
 mod commands;
 mod hashes;
+mod host_based;
 mod posture;
 mod status;
 mod versions;
@@ -26,6 +27,7 @@ pub use commands::{
     ProvisioningMode, ProvisioningState, RemoteAccessStatus, StopConfiguration, TunnelState, Unprovision,
 };
 pub use hashes::{CertificateHash, EnumerateHashes, GetHash, HashAlgorithm};
+pub use host_based::{LeafHash, StartConfigurationHBased};
 pub use posture::{
     DisableAndClearAmt, GetEhbcState, GetSetupAuditRecord, GetZeroTouchEnabled, SetupAuditRecord,
 };

@@ -1,8 +1,8 @@
 //! Who the device is over TLS: our own rules instead of the web's.
 //!
 //! AMT's certificates have no subject alternative name, old ones are X.509 version 1, and the address that is dialed is
-//! never the name in them. So identity is a pin, a CA of the organization, or the chain that the die itself made, and none
-//! of the three accepts everything. The handshake signature is always checked, with the raw public key: rustls' own helpers
+//! never the name in them. So identity is a pin, a CA of the organization, the chain that the die itself made, or, over
+//! MEI alone, the one that AMT made for itself; none of the four accepts everything. The handshake signature is always checked, with the raw public key: rustls' own helpers
 //! refuse version 1 before they look at the key.
 //!
 //! What rustls cannot do at all stays undone (`reference/crates.md` 3): TLS 1.1 and older, RSA key exchange, CBC suites,
@@ -11,17 +11,19 @@
 mod on_die;
 mod org_ca;
 mod pinned;
+mod self_made;
 
-pub use on_die::{ON_DIE_ROOT, OnDie, OnDieRefusal};
+pub use on_die::{INTEL_ON_DIE_ROOT, ON_DIE_ROOT, OnDie, OnDieRefusal};
 pub use org_ca::OrgCa;
 pub use pinned::Pinned;
+pub use self_made::SelfMade;
 
 use std::sync::Arc;
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, PeerMisbehaved,
     SignatureScheme,
-    client::{Resumption, danger::HandshakeSignatureValid, danger::ServerCertVerifier},
+    client::{ResolvesClientCert, Resumption, danger::HandshakeSignatureValid, danger::ServerCertVerifier},
     crypto::{WebPkiSupportedAlgorithms, ring::default_provider, verify_tls13_signature_with_raw_key},
     pki_types::{CertificateDer, SubjectPublicKeyInfoDer},
 };
@@ -80,6 +82,17 @@ pub fn client_config(
         .with_no_client_auth();
     config.enable_sni = false;
     config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// The same, with a certificate of ours for a device that asks for one.
+pub fn client_config_with(
+    verifier: Arc<dyn ServerCertVerifier>,
+    versions: Versions,
+    ours: Arc<dyn ResolvesClientCert>,
+) -> Result<ClientConfig, Error> {
+    let mut config = client_config(verifier, versions)?;
+    config.client_auth_cert_resolver = ours;
     Ok(config)
 }
 

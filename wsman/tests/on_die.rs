@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on panics
 
 use oob_wsman::{
-    verifier::{ON_DIE_ROOT, OnDie, OnDieRefusal},
+    verifier::{INTEL_ON_DIE_ROOT, ON_DIE_ROOT, OnDie, OnDieRefusal, SelfMade},
     x509::certificate_pin,
 };
 use rcgen::{
@@ -184,4 +184,42 @@ fn issuers_must_be_cas_and_all_must_be_in_their_time() {
     let mut cut = over[..6].to_vec();
     cut[1].truncate(40);
     assert_eq!(judge(&rules(&over), &cut), Err(OnDieRefusal::Link(2)));
+}
+
+/// The certificate that is built in is the root that is pinned, and it signs itself.
+#[test]
+fn intels_root_is_the_one_that_is_pinned() {
+    assert_eq!(certificate_pin(INTEL_ON_DIE_ROOT), ON_DIE_ROOT);
+    let intels = OnDie {
+        root_sha256: ON_DIE_ROOT,
+        root: Some(INTEL_ON_DIE_ROOT.to_vec()),
+        leaf_hash: None,
+        upid_serial: None,
+    };
+    assert_eq!(SelfMade::new(intels.clone()).judge(&[INTEL_ON_DIE_ROOT], NOW), Ok(()));
+    let made = good();
+    assert_eq!(judge(&intels, &made[..6]), Err(OnDieRefusal::Root));
+}
+
+#[test]
+fn what_amt_makes_for_itself_is_one_certificate_of_its_own_key() {
+    let made = good();
+    let judge = |chain: &[Vec<u8>]| {
+        let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+        SelfMade::new(rules(&made)).judge(&chain, NOW)
+    };
+    let own = made.last().unwrap().clone();
+    assert_eq!(judge(std::slice::from_ref(&own)), Ok(()));
+    assert_eq!(judge(&made[..6]), Ok(()));
+    // Issued by another, longer than it is, changed in its signature: none is its own.
+    assert_eq!(judge(&made[..1]), Err(OnDieRefusal::NotItsOwn));
+    let mut longer = own.clone();
+    longer.push(0);
+    assert_eq!(judge(&[longer]), Err(OnDieRefusal::NotItsOwn));
+    let mut forged = own.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    assert_eq!(judge(&[forged]), Err(OnDieRefusal::NotItsOwn));
+    // What comes with others is judged as an on-die chain.
+    assert_eq!(judge(&[own.clone(), own]), Err(OnDieRefusal::Length(2)));
+    assert_eq!(judge(&[]), Err(OnDieRefusal::Length(0)));
 }

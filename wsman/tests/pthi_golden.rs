@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on panics
 
-use oob_wsman::{mhc, pthi::*};
+use oob_wsman::{mhc, pthi::*, upid};
 use proptest::prelude::*;
 
 fn hex(text: &str) -> Vec<u8> {
@@ -41,6 +41,15 @@ fn requests() {
         (GetEhbcState.encode(), "01 01 00 00 84 00 00 04 00 00 00 00"),
         (DisableAndClearAmt.encode(), "01 01 00 00 88 00 00 04 00 00 00 00"),
         (mhc::IS_CHANGE_TO_AMT_ENABLED.to_vec(), "05 02 51 10"),
+        (upid::GET_PLATFORM_ID.to_vec(), "00 05 00 00"),
+        (
+            StartConfigurationHBased { leaf: LeafHash::Sha256([0xab; 32]) }.encode(),
+            &format!("01 01 00 00 8b 00 00 04 86 01 00 00 02 {}{}", "ab ".repeat(32), "00 ".repeat(357)),
+        ),
+        (
+            StartConfigurationHBased { leaf: LeafHash::Sha384([0xcd; 48]) }.encode(),
+            &format!("01 01 00 00 8b 00 00 04 86 01 00 00 03 {}{}", "cd ".repeat(48), "00 ".repeat(341)),
+        ),
     ];
     for (bytes, golden) in cases {
         assert_eq!(bytes, hex(golden));
@@ -55,6 +64,61 @@ fn replies() {
     assert_eq!(Unprovision.decode(&refused), Err(PthiError::Status(PtStatus::INVALID_PT_MODE)));
     let done = hex("01 01 00 00 10 00 80 04 04 00 00 00 00 00 00 00");
     assert_eq!(Unprovision.decode(&done), Ok(()));
+}
+
+/// Raw, or as text of newer firmware; what is neither is no answer.
+#[test]
+fn the_leaf_that_amt_will_show() {
+    let start = StartConfigurationHBased { leaf: LeafHash::Sha256([1; 32]) };
+    let reply = |payload: &str| {
+        let payload = hex(payload);
+        let mut reply = hex("01 01 00 00 8b 00 80 04");
+        reply.extend(u32::try_from(4 + payload.len()).unwrap().to_le_bytes());
+        reply.extend([0; 4]);
+        reply.extend(payload);
+        start.decode(&reply)
+    };
+    let zeros = |count: usize| "00 ".repeat(count);
+    assert_eq!(start.encode().len(), 402);
+    assert_eq!(reply(&format!("02 {}{}", "b5 ".repeat(32), zeros(32))), Ok(LeafHash::Sha256([0xb5; 32])));
+    // "b5" and "B5" in ASCII.
+    assert_eq!(reply(&format!("02 {}", "62 35 ".repeat(32))), Ok(LeafHash::Sha256([0xb5; 32])));
+    assert_eq!(reply(&format!("02 {}{}", "42 35 ".repeat(32), zeros(3))), Ok(LeafHash::Sha256([0xb5; 32])));
+    // A sign is no digit, so this is raw.
+    let raw = [[0x2b, 0x35].repeat(16)].concat();
+    assert_eq!(reply(&format!("02 {}", "2b 35 ".repeat(32))), Ok(LeafHash::Sha256(raw.try_into().unwrap())));
+    assert_eq!(reply(&format!("03 {}{}", "b5 ".repeat(48), zeros(16))), Ok(LeafHash::Sha384([0xb5; 48])));
+    for (bad, offset) in [(format!("04 {}", "b5 ".repeat(64)), 16), (format!("02 {}", zeros(64)), 16)] {
+        assert_eq!(reply(&bad), Err(PthiError::Malformed { offset }), "{bad}");
+    }
+    assert!(reply(&format!("02 {}", "b5 ".repeat(63))).is_err());
+    assert_eq!(LeafHash::of(b"no certificate"), None);
+}
+
+#[test]
+fn the_platform_id() {
+    let header = "00 05 48 00 00 00 00 00 ";
+    let whole = hex(&format!("{header} 01 00 00 00 {} {}", "aa ".repeat(32), "bb ".repeat(32)));
+    assert_eq!(whole.len(), 76);
+    assert_eq!(upid::decode_platform_id(&whole), Ok(Some(upid::PlatformId { hardware: [0xbb; 32] })));
+    // A short success says that there is none, and so do zeros.
+    for end in 8..76 {
+        assert_eq!(upid::decode_platform_id(&whole[..end]), Ok(None), "{end}");
+    }
+    let zeros = hex(&format!("{header} 01 00 00 00 {} {}", "aa ".repeat(32), "00 ".repeat(32)));
+    assert_eq!(upid::decode_platform_id(&zeros), Ok(None));
+    for end in 0..8 {
+        assert_eq!(
+            upid::decode_platform_id(&whole[..end]),
+            Err(upid::UpidError::Short { got: end }),
+            "{end}"
+        );
+    }
+    let refused = hex("00 05 04 00 01 00 00 00");
+    assert_eq!(upid::decode_platform_id(&refused), Err(upid::UpidError::Status(1)));
+    let other = hex("00 06 04 00 00 00 00 00");
+    let error = upid::UpidError::Other { feature: 0, command: 6 };
+    assert_eq!(upid::decode_platform_id(&other), Err(error));
 }
 
 /// The documentation's response code for "disable and clear" has no response bit; others must have it.

@@ -22,6 +22,9 @@ pub const ON_DIE_ROOT: [u8; 32] = [
     0x65, 0x93, 0x89, 0x3c, 0x64, 0x2e, 0x81, 0x8d, 0x68, 0x2e, 0x9a, 0x8d, 0x07, 0xfc, 0x24,
 ];
 
+/// That root's certificate (DER), as Intel publishes it (tsci.intel.com/content/OnDieCA/certs): devices leave it out.
+pub const INTEL_ON_DIE_ROOT: &[u8] = include_bytes!("intel-on-die-root.der");
+
 /// Accepts an on-die chain. Revocation is not checked.
 #[derive(Debug, Clone)]
 pub struct OnDie {
@@ -41,6 +44,11 @@ pub enum OnDieRefusal {
     /// One certificate: AMT shows its own or ours, so it has left pre-provisioning.
     #[error("the device shows a single certificate: it is not in pre-provisioning any more; read its state")]
     Single,
+    /// One certificate that another key signed: neither the die's nor AMT's own making.
+    #[error(
+        "the device shows a single certificate that it did not sign itself: others gave it one, and nothing here says which"
+    )]
+    NotItsOwn,
     /// Neither 4 nor 6.
     #[error("the device shows {0} certificates, an on-die chain has 4 or 6")]
     Length(usize),
