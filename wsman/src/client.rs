@@ -75,7 +75,8 @@ pub struct Probe {
 
 /// Asks a device for its realm without any login.
 pub async fn probe_realm<T: Transport>(transport: &mut T) -> Result<Probe, Error<T::Error>> {
-    let (challenge, server_version) = ask_for_challenge(transport, 1).await?;
+    let asked = ask_for_challenge(transport, 1).await?;
+    let (challenge, server_version) = asked.ok_or(Error::Digest(DigestError::NoChallenge))?;
     Ok(Probe { realm: challenge.realm, server_version })
 }
 
@@ -90,6 +91,10 @@ pub struct Client<T> {
     /// The session's nonce was accepted once: a 401 on it may be its age, not the password.
     nonce_accepted: bool,
     rejections: u8,
+    /// The way itself may show who we are.
+    known_by_way: bool,
+    /// The device was seen to ask for no login.
+    open: bool,
     next_message_id: u64,
     server_version: Option<String>,
 }
@@ -106,6 +111,8 @@ impl<T: Transport> Client<T> {
             session: None,
             nonce_accepted: false,
             rejections: 0,
+            known_by_way: false,
+            open: false,
             next_message_id: 1,
             server_version: None,
         }
@@ -115,6 +122,14 @@ impl<T: Transport> Client<T> {
     #[must_use]
     pub fn expect_realm(mut self, realm: Realm) -> Self {
         self.realm = Some(realm);
+        self
+    }
+
+    /// The way itself shows who we are, as TLS with a certificate of ours does: a device that asks for no login there is
+    /// taken at its word and gets none (`reference/amt-calls.md` 4). Elsewhere that is an error.
+    #[must_use]
+    pub fn known_by_way(mut self) -> Self {
+        self.known_by_way = true;
         self
     }
 
@@ -296,8 +311,8 @@ impl<T: Transport> Client<T> {
         let id = self.take_message_id();
         let mut retried = resend == Resend::Never;
         loop {
-            let authorization = self.authorize()?;
-            let post = HttpRequest::post(request.to_xml(id), Some(authorization));
+            let authorization = if self.open { None } else { Some(self.authorize()?) };
+            let post = HttpRequest::post(request.to_xml(id), authorization);
             let response = self.transport.post(post).await.map_err(Error::Transport)?;
             if response.status != 401 {
                 let answer = response.envelope();
@@ -312,11 +327,13 @@ impl<T: Transport> Client<T> {
                     _ => Ok(envelope),
                 };
             }
-            let was_accepted = std::mem::take(&mut self.nonce_accepted);
+            // Where no login was sent none was rejected.
+            let was_open = std::mem::take(&mut self.open);
+            let was_accepted = std::mem::take(&mut self.nonce_accepted) || was_open;
             self.session = None;
             let challenge = Challenge::parse(response.header(CHALLENGE_HEADER));
             let stale = challenge.as_ref().is_ok_and(|challenge| challenge.stale);
-            if !stale {
+            if !stale && !was_open {
                 self.rejections += 1;
             }
             let adopted = challenge.map_err(Error::Digest).and_then(|challenge| self.adopt(challenge));
@@ -333,9 +350,16 @@ impl<T: Transport> Client<T> {
     /// Has a nonce, asking for one with a request that carries nothing.
     async fn ensure_session(&mut self) -> Result<(), Error<T::Error>> {
         self.check_attempts()?;
-        if self.session.is_none() {
+        if self.session.is_none() && !self.open {
             let id = self.take_message_id();
-            let (challenge, server_version) = ask_for_challenge(&mut self.transport, id).await?;
+            let (challenge, server_version) = match ask_for_challenge(&mut self.transport, id).await? {
+                Some(asked) => asked,
+                None if self.known_by_way => {
+                    self.open = true;
+                    return Ok(());
+                }
+                None => return Err(Error::Digest(DigestError::NoChallenge)),
+            };
             self.server_version = server_version.or(self.server_version.take());
             self.adopt(challenge)?;
         }
@@ -382,20 +406,21 @@ impl<T: Transport> Client<T> {
     }
 }
 
-/// A Get without a login: its 401 has the challenge.
+/// A Get without a login: its 401 has the challenge. None: the device answers it, so it asks for no login.
 async fn ask_for_challenge<T: Transport>(
     transport: &mut T,
     id: u64,
-) -> Result<(Challenge, Option<String>), Error<T::Error>> {
+) -> Result<Option<(Challenge, Option<String>)>, Error<T::Error>> {
     let request = Request::get(amt::GENERAL_SETTINGS);
     let response =
         transport.post(HttpRequest::post(request.to_xml(id), None)).await.map_err(Error::Transport)?;
     if response.status != 401 {
         response.envelope()?; // a fault or an HTTP error says more than "no challenge"
-        return Err(Error::Digest(DigestError::NoChallenge));
+        return Ok(None);
     }
     let challenge = Challenge::parse(response.header(CHALLENGE_HEADER)).map_err(Error::Digest)?;
-    Ok((challenge, response.server_version().map(str::to_owned)))
+    let version = response.server_version().map(str::to_owned);
+    Ok(Some((challenge, version)))
 }
 
 fn check_same<E>(expected: &Realm, found: &Realm) -> Result<(), Error<E>> {

@@ -51,6 +51,8 @@ struct Device {
     authorizations: Vec<String>,
     bodies_without_login: Vec<String>,
     requests: u32,
+    /// Asks for no login, as over a way that shows who calls.
+    open: bool,
 }
 
 #[derive(Clone, Default)]
@@ -77,6 +79,9 @@ impl Transport for Amt {
             .find(|header| header.0 == "Authorization")
             .map(|header| header.1.to_string());
         let Some(login) = login else {
+            if device.open {
+                return Ok(device.answer(&body, twist));
+            }
             device.bodies_without_login.push(body);
             return Ok(device.challenge(twist));
         };
@@ -249,6 +254,37 @@ fn a_wrong_password_is_sent_twice_at_most() {
         assert!(matches!(block_on(client.get_general_settings()), Err(Error::AttemptsExhausted)));
     }
     assert_eq!((amt.0.borrow().requests, amt.0.borrow().authorizations.len()), (3, 2));
+}
+
+#[test]
+fn a_device_that_asks_for_no_login_gets_none_where_the_way_shows_who_we_are() {
+    let amt = amt(&[]);
+    amt.0.borrow_mut().open = true;
+    let error = block_on(client(&amt, "P@ssw0rd").get_general_settings()).unwrap_err();
+    assert!(matches!(error, Error::Digest(DigestError::NoChallenge)));
+    let mut armed = client(&amt, "P@ssw0rd").known_by_way();
+    block_on(armed.get_general_settings()).unwrap();
+    block_on(armed.set_admin_password(&new_admin("admin", REALM))).unwrap();
+    assert!(amt.0.borrow().authorizations.is_empty() && amt.0.borrow().setups == 1);
+    // One that asks after all gets one, and what it refused before counts for nothing.
+    amt.0.borrow_mut().open = false;
+    block_on(armed.get_general_settings()).unwrap();
+    assert_eq!((amt.0.borrow().authorizations.len(), armed.rejections()), (1, 0));
+    // A 401 without a challenge is no such word.
+    let mut mute = Client::new(Mute, Login::Ha1(new_admin("admin", REALM)), || [7; 16]).known_by_way();
+    let error = block_on(mute.get_general_settings()).unwrap_err();
+    assert!(matches!(error, Error::Digest(DigestError::NoChallenge)));
+}
+
+/// Refuses, and says nothing of how to log in.
+struct Mute;
+
+impl Transport for Mute {
+    type Error = Gone;
+
+    async fn post(&mut self, _: HttpRequest) -> Result<HttpResponse, Gone> {
+        Ok(respond(401, "text/html", "<html/>", &[]))
+    }
 }
 
 #[test]
