@@ -5,11 +5,18 @@
 use std::env;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use oob_policy::Reference;
 use ring::rand::SystemRandom;
-use ring::signature::{KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use ring::signature::{
+    KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PSS_SHA256, RSA_PSS_SHA384, RsaEncoding, RsaKeyPair,
+};
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::{PemObject, SectionKind};
+use tokio_rustls::rustls::client::ResolvesClientCert;
+use tokio_rustls::rustls::sign::{CertifiedKey, Signer, SigningKey};
+use tokio_rustls::rustls::{self, SignatureAlgorithm, SignatureScheme};
 use zeroize::Zeroizing;
 
 use crate::files::open_regular;
@@ -21,7 +28,7 @@ const LARGEST: u64 = 1 << 20;
 pub struct Certified {
     /// DER, in the order of the file.
     pub chain: Vec<Vec<u8>>,
-    key: RsaKeyPair,
+    key: Arc<RsaKeyPair>,
 }
 
 impl Certified {
@@ -48,7 +55,7 @@ impl Certified {
         let key = RsaKeyPair::from_pkcs8(key).or_else(|_| RsaKeyPair::from_der(key)).map_err(|error| {
             format!("reading {shown}: its private key is no RSA key of 2048 to 4096 bits ({error})")
         })?;
-        Ok(Self { chain, key })
+        Ok(Self { chain, key: Arc::new(key) })
     }
 
     /// The public key as PKCS#1 `RSAPublicKey`, to be found in the leaf.
@@ -66,6 +73,13 @@ impl Certified {
             .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
             .map_err(|_| "signing with the provisioning certificate's key failed".to_owned())?;
         Ok(signature)
+    }
+
+    /// What to show in TLS to a device that asks who we are: this chain, the leaf first.
+    pub fn in_tls(&self, chain: &[Vec<u8>]) -> Arc<dyn ResolvesClientCert> {
+        let chain = chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+        let key = Arc::new(TlsKey(self.key.clone()));
+        Arc::new(Shown(Arc::new(CertifiedKey::new(chain, key))))
     }
 }
 
@@ -94,6 +108,63 @@ pub fn read_roots(place: &Reference) -> Result<Vec<Vec<u8>>, String> {
 pub fn read_secret(place: &Reference) -> Result<Zeroizing<Vec<u8>>, String> {
     read(&resolve(place)?)
 }
+
+/// One certificate for whoever asks.
+#[derive(Debug)]
+struct Shown(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// The private key as TLS wants one. ring's key pair shows its public half only.
+#[derive(Debug)]
+struct TlsKey(Arc<RsaKeyPair>);
+
+impl SigningKey for TlsKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let (scheme, encoding) = SCHEMES.iter().find(|(scheme, _)| offered.contains(scheme))?;
+        Some(Box::new(TlsSigner { key: self.0.clone(), scheme: *scheme, encoding: *encoding }))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::RSA
+    }
+}
+
+#[derive(Debug)]
+struct TlsSigner {
+    key: Arc<RsaKeyPair>,
+    scheme: SignatureScheme,
+    encoding: &'static dyn RsaEncoding,
+}
+
+impl Signer for TlsSigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        let mut signature = vec![0; self.key.public().modulus_len()];
+        let signed = self.key.sign(self.encoding, &SystemRandom::new(), message, &mut signature);
+        signed.map_err(|_| rustls::Error::General("signing failed".to_owned()))?;
+        Ok(signature)
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.scheme
+    }
+}
+
+/// The best first.
+const SCHEMES: [(SignatureScheme, &dyn RsaEncoding); 4] = [
+    (SignatureScheme::RSA_PSS_SHA384, &RSA_PSS_SHA384),
+    (SignatureScheme::RSA_PSS_SHA256, &RSA_PSS_SHA256),
+    (SignatureScheme::RSA_PKCS1_SHA384, &RSA_PKCS1_SHA384),
+    (SignatureScheme::RSA_PKCS1_SHA256, &RSA_PKCS1_SHA256),
+];
 
 /// Where a reference leads.
 fn resolve(place: &Reference) -> Result<PathBuf, String> {

@@ -111,12 +111,21 @@ impl From<Trouble> for Failure {
 
 impl From<LmeError> for Failure {
     fn from(error: LmeError) -> Self {
+        if matches!(error, LmeError::Stranger(_)) {
+            return Self::unchanged(
+                "amt-not-trusted",
+                format!("reaching AMT's WS-Man port over MEI: {error}"),
+            );
+        }
         Self::unchanged("lme", format!("reaching AMT's WS-Man port over MEI: {error}"))
     }
 }
 
 impl From<WsError> for Failure {
     fn from(error: WsError) -> Self {
+        if let WsError::Transport(below @ LmeError::Stranger(_)) = error {
+            return below.into();
+        }
         Self::unchanged("wsman", format!("speaking WS-Man to AMT: {}", described(&error)))
     }
 }

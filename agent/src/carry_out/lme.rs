@@ -16,14 +16,16 @@ use oob_wsman::apf::{ApfError, CLEARTEXT_PORT, ChannelId, Event, OpenFailure, Se
 use oob_wsman::client::Transport;
 use oob_wsman::http::{HttpRequest, HttpResponse};
 use oob_wsman::mei_clients;
-use oob_wsman::verifier::{Pinned, Versions, client_config};
+use oob_wsman::verifier::Versions;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
+use tokio_rustls::rustls::{self, ClientConfig};
 use zeroize::Zeroizing;
 
 use super::amt::{Point, connect};
+use super::peer::{Peer, Pin};
 use crate::machine::{Machine, Mei, MeiError};
 use crate::probe;
 
@@ -52,12 +54,13 @@ pub(super) enum LmeError {
     )]
     Refused { port: u16, reason: OpenFailure },
     #[error(
-        "AMT offers TLS only on its local ports, and nothing here says with which certificate: it is AMT 19 or newer, which \
-         this build does not set up, or others gave it one"
+        "AMT offers TLS only on its local ports, and nothing here says with which certificate: others gave it one"
     )]
     TlsOnly,
     #[error("opening TLS to AMT: {0}")]
     Tls(String),
+    #[error("opening TLS to AMT: {0}; no login was sent to it")]
+    Stranger(String),
     #[error("AMT ended the port forwarding session (reason {0}); run again")]
     Disconnected(u32),
     #[error(
@@ -81,14 +84,15 @@ impl LmeError {
 /// request is sent. A request that was sent is never sent again here.
 pub(super) struct Lme<'m> {
     machine: &'m Machine,
-    /// The certificate to expect where AMT offers TLS only.
-    pin: Option<Pin>,
+    /// Whom to expect where AMT offers TLS only.
+    peer: Option<Peer>,
+    /// An activation began here, so TLS is what its quirks leave of it.
+    of_activation: bool,
+    /// Whether AMT closes a channel after its answer without saying so in it, once that was looked at.
+    closes: Option<bool>,
     pump: Option<Pump>,
     http: Option<Http>,
 }
-
-/// SHA-256 of a whole certificate.
-pub(super) type Pin = [u8; 32];
 
 struct Pump {
     mei: Mei,
@@ -96,6 +100,10 @@ struct Pump {
     /// What AMT offers on this session.
     tls: bool,
 }
+
+/// How long AMT is given to close a channel behind its first answer, and behind later ones.
+const LINGER: Duration = Duration::from_millis(250);
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// What HTTP goes over: the channel itself, or TLS in it.
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -107,6 +115,8 @@ struct Http {
     wire: DuplexStream,
     sender: SendRequest<Full<Bytes>>,
     connection: Pinning<Box<dyn Future<Output = ()>>>,
+    /// AMT answered on it, and not that it wants a login.
+    answered: bool,
 }
 
 impl<'m> Lme<'m> {
@@ -120,17 +130,51 @@ impl<'m> Lme<'m> {
 
     /// As [`Lme::connect`], with the certificate that AMT must show where it offers TLS only.
     pub(super) async fn expecting(machine: &'m Machine, pin: Option<Pin>) -> Result<Self, LmeError> {
-        let pump = Pump::connect(machine, pin.is_some()).await?;
-        if pump.tls && pin.is_none() {
-            return Err(LmeError::TlsOnly);
-        }
-        Ok(Self { machine, pin, pump: Some(pump), http: None })
+        Self::with(machine, pin.map(Peer::Pinned)).await
     }
 
-    /// From now on AMT must show this certificate; the session before it is given up.
+    /// As [`Lme::connect`], with whoever AMT must be where it offers TLS only.
+    pub(super) async fn with(machine: &'m Machine, peer: Option<Peer>) -> Result<Self, LmeError> {
+        let pump = Pump::connect(machine, peer.is_some()).await?;
+        if pump.tls && peer.is_none() {
+            return Err(LmeError::TlsOnly);
+        }
+        let of_activation = peer.as_ref().is_some_and(Peer::is_of_activation);
+        Ok(Self { machine, peer, of_activation, closes: None, pump: Some(pump), http: None })
+    }
+
+    /// From now on AMT must show this certificate; the session before it is given up where its ports change.
     pub(super) fn pin_to(&mut self, pin: Pin) {
-        self.pin = Some(pin);
-        (self.pump, self.http) = (None, None);
+        self.peer = Some(Peer::Pinned(pin));
+        let http = self.http.take();
+        match (&mut self.pump, http) {
+            (Some(pump), Some(http)) if pump.tls => pump.session.close(http.channel),
+            (Some(pump), None) if pump.tls => {}
+            _ => self.pump = None,
+        }
+    }
+
+    /// From now on AMT is held to the certificate that it was seen with, over the channel that there is too.
+    pub(super) fn hold(&mut self, pin: Pin) {
+        self.peer = Some(Peer::Pinned(pin));
+    }
+
+    /// From now on AMT must be that, over a channel of its own.
+    pub(super) async fn trust(&mut self, peer: Peer) {
+        self.start_over().await;
+        self.of_activation |= peer.is_of_activation();
+        self.peer = Some(peer);
+    }
+
+    /// The one certificate that AMT is held to, once it is known.
+    pub(super) fn pin(&self) -> Option<Pin> {
+        self.peer.as_ref().and_then(Peer::pin)
+    }
+
+    /// Sees that AMT's port can be reached, TLS included, without a word of HTTP.
+    pub(super) async fn reach(&mut self) -> Result<(), LmeError> {
+        self.start_over().await;
+        self.open().await
     }
 
     /// Whether AMT's local ports speak TLS, as it announced them for this session.
@@ -141,6 +185,9 @@ impl<'m> Lme<'m> {
     /// Gives up the channel, so that the next request goes over a new one with a new login.
     pub(super) async fn start_over(&mut self) {
         let (Some(http), Some(pump)) = (self.http.take(), &mut self.pump) else { return };
+        if !pump.session.holds(http.channel) {
+            return;
+        }
         pump.session.close(http.channel);
         // AMT has 8 slots; a peer that never answers the close costs one of them, not the run.
         let closing = timeout(self.machine.deadline(CLOSING), pump.until_closed(http.channel)).await;
@@ -150,7 +197,7 @@ impl<'m> Lme<'m> {
     }
 
     async fn open(&mut self) -> Result<(), LmeError> {
-        if self.http.as_ref().is_some_and(|http| http.sender.is_closed()) {
+        if self.is_gone().await {
             self.start_over().await;
         }
         if self.http.is_some() {
@@ -167,11 +214,13 @@ impl<'m> Lme<'m> {
         let (ours, mut wire) = duplex(PIPE);
         let waited = self.machine.deadline(HANDSHAKE);
         let Some(pump) = &mut self.pump else { return Err(LmeError::Http("no connection".into())) };
-        let stream: Box<dyn Stream> = match (pump.tls, self.pin) {
+        let versions = if self.of_activation { Versions::Tls12 } else { Versions::Tls12And13 };
+        let stream: Box<dyn Stream> = match (pump.tls, &self.peer) {
             (false, _) => Box::new(ours),
             (true, None) => return Err(LmeError::TlsOnly),
-            (true, Some(pin)) => {
-                let shaking = pump.carry(channel, &mut wire, handshake_tls(pin, ours));
+            (true, Some(peer)) => {
+                let config = peer.config(versions).map_err(LmeError::Tls)?;
+                let shaking = pump.carry(channel, &mut wire, handshake_tls(config, ours));
                 let shaken = timeout(waited, shaking).await;
                 Box::new(shaken.map_err(|_| LmeError::Silent { what: "TLS handshake", waited })???)
             }
@@ -181,14 +230,31 @@ impl<'m> Lme<'m> {
         let connection = Box::pin(async {
             let _ = connection.await;
         });
-        self.http = Some(Http { channel, wire, sender, connection });
+        self.http = Some(Http { channel, wire, sender, connection, answered: false });
         Ok(())
+    }
+
+    /// Whether the HTTP connection has ended. AMT may close the channel of TLS behind its answer without a word in it
+    /// (reference/amt.md 3.2), which is waited for once; what it does then it is taken to do always.
+    async fn is_gone(&mut self) -> bool {
+        let (Some(http), Some(pump)) = (&mut self.http, &mut self.pump) else { return self.http.is_some() };
+        if http.sender.is_closed() || (pump.tls && self.closes == Some(true)) {
+            return true;
+        }
+        if !pump.tls || !http.answered {
+            return false;
+        }
+        let patience = if self.closes.is_none() { LINGER } else { GLANCE };
+        let Http { channel, wire, connection, .. } = http;
+        let gone = timeout(self.machine.deadline(patience), pump.carry(*channel, wire, connection)).await;
+        self.closes = Some(gone.is_ok());
+        gone.is_ok()
     }
 
     async fn open_channel(&mut self) -> Result<ChannelId, LmeError> {
         let pump = match &mut self.pump {
             Some(pump) => pump,
-            lost => lost.insert(Pump::connect(self.machine, self.pin.is_some()).await?),
+            lost => lost.insert(Pump::connect(self.machine, self.peer.is_some()).await?),
         };
         let mut tries = OPEN_TRIES;
         loop {
@@ -224,7 +290,10 @@ impl Transport for Lme<'_> {
         probe::after(&point);
         let answer = answer.unwrap_or(Err(LmeError::Silent { what: "answer", waited }));
         match &answer {
-            Ok(answer) => tracing::debug!(status = answer.status, bytes = answer.body.len(), "HTTP answer"),
+            Ok(answer) => {
+                http.answered = answer.status != 401;
+                tracing::debug!(status = answer.status, bytes = answer.body.len(), "HTTP answer");
+            }
             Err(error) if error.ends_session() => (self.pump, self.http) = (None, None),
             Err(_) => self.start_over().await,
         }
@@ -294,7 +363,7 @@ impl Pump {
 
     /// One request and its whole answer.
     async fn exchange(&mut self, http: &mut Http, request: HttpRequest) -> Result<HttpResponse, LmeError> {
-        let Http { channel, wire, sender, connection } = http;
+        let Http { channel, wire, sender, connection, .. } = http;
         let asking = async {
             let mut asking = std::pin::pin!(ask(sender, request));
             let mut parsing = true;
@@ -376,16 +445,26 @@ impl Pump {
     }
 }
 
-/// TLS with the pinned certificate and no other. AMT has no name here, so none is sent.
+/// TLS with whom the configuration admits. AMT has no name here, so none is sent.
 async fn handshake_tls(
-    pin: Pin,
+    config: ClientConfig,
     ours: DuplexStream,
 ) -> Result<tokio_rustls::client::TlsStream<DuplexStream>, LmeError> {
-    let config = client_config(Arc::new(Pinned::new(pin)), Versions::Tls12And13)
-        .map_err(|error| LmeError::Tls(error.to_string()))?;
     let nobody = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([127, 0, 0, 1])));
     let shaken = TlsConnector::from(Arc::new(config)).connect(nobody, ours).await;
-    shaken.map_err(|error| LmeError::Tls(error.to_string()))
+    shaken.map_err(|error| refusal(&error))
+}
+
+/// Which rule of ours a certificate broke, where that is why: the library calls it "other".
+fn refusal(error: &std::io::Error) -> LmeError {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(rule))) => {
+            LmeError::Stranger(rule.to_string())
+        }
+        Some(rustls::Error::InvalidCertificate(other)) => LmeError::Stranger(format!("{other:?}")),
+        _ => LmeError::Tls(error.to_string()),
+    }
 }
 
 async fn ask(sender: &mut SendRequest<Full<Bytes>>, request: HttpRequest) -> Result<HttpResponse, LmeError> {

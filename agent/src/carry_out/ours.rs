@@ -12,10 +12,11 @@ use serde_json::json;
 
 use super::amt::{Pthi, Trouble};
 use super::failure::Failure;
-use super::lme::{Lme, Pin};
+use super::lme::Lme;
+use super::peer::Pin;
 use super::{Run, failed, outcome, with_evidence};
 use crate::machine::Machine;
-use crate::state::{JournalEntry, Kind};
+use crate::state::{JournalEntry, Kind, unhex};
 
 /// How long the device may take to show a change, and how often it is asked.
 pub(super) const SHOWS: Duration = Duration::from_secs(60);
@@ -184,15 +185,7 @@ async fn ask_realm(machine: &Machine, history: &History) -> Result<oob_wsman::di
 
 /// A SHA-256 as org state has it.
 pub(super) fn pin(hex: &str) -> Option<Pin> {
-    let mut pin = [0; 32];
-    let digits = hex.as_bytes();
-    if digits.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    for (byte, pair) in pin.iter_mut().zip(digits.chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(pin)
+    unhex(hex)
 }
 
 /// Sees that the AMT we proved is still the one that answers. It cannot open the escrow, so it says `detected`.

@@ -36,7 +36,7 @@ pub use mei::{Guid, LME, MHC, MKHI, Mei, MeiError, PTHI};
 pub use mei_sysfs::{Heci, MeiClient, MeiDevice, MeiSysfs};
 pub use net::{Interface, Wol};
 pub use pci::PciFunction;
-pub use ports::Ports;
+pub use ports::{OnDieRoot, Ports};
 use root::Root;
 
 /// No file that is read here is larger on a sound machine (a BIOS table, a sysfs attribute, a port list).

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::Machine;
@@ -11,13 +13,24 @@ use super::Machine;
 /// Written last and by rename, when the simulator is ready.
 pub(super) const FILE: &str = "ports.json";
 
-/// What `ports.json` says: `{"16992": 40113, "lms:16992": 40114, "623/udp": 40115, "time_scale": 0.01}`.
+/// What `ports.json` says: `{"16992": 40113, "lms:16992": 40114, "623/udp": 40115, "time_scale": 0.01}`. Where it simulates
+/// AMT's own certificates, also the root that they end at: `on_die_root_sha256` in hex and `on_die_root` in base64 (DER).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ports {
     /// Port on 127.0.0.1 by key.
     pub by_key: BTreeMap<String, u16>,
     /// What waits are multiplied by, above 0 and at most 1.
     pub time_scale: f64,
+    /// The root of this machine's on-die certificates instead of Intel's.
+    pub on_die_root: Option<OnDieRoot>,
+}
+
+/// The root of a simulated machine's on-die certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnDieRoot {
+    pub sha256: [u8; 32],
+    /// DER, for chains that leave it out.
+    pub der: Option<Vec<u8>>,
 }
 
 impl Ports {
@@ -27,15 +40,26 @@ impl Ports {
         let Ok(Value::Object(map)) = serde_json::from_slice(bytes) else {
             return Err(wrong("it is not a JSON object"));
         };
-        let mut ports = Self { by_key: BTreeMap::new(), time_scale: 1.0 };
+        let mut ports = Self { by_key: BTreeMap::new(), time_scale: 1.0, on_die_root: None };
+        let mut root = None;
         for (key, value) in map {
-            if key == "time_scale" {
+            if key == "on_die_root_sha256" {
+                let hash = value.as_str().and_then(crate::state::unhex);
+                let sha256 = hash.ok_or_else(|| wrong("on_die_root_sha256 is not a SHA-256 in hex"))?;
+                ports.on_die_root = Some(OnDieRoot { sha256, der: None });
+            } else if key == "on_die_root" {
+                let der = value.as_str().and_then(|text| STANDARD.decode(text).ok());
+                root = Some(der.ok_or_else(|| wrong("on_die_root is not base64"))?);
+            } else if key == "time_scale" {
                 let scale = value.as_f64().filter(|scale| *scale > 0.0 && *scale <= 1.0);
                 ports.time_scale = scale.ok_or_else(|| wrong("time_scale is not above 0 and at most 1"))?;
             } else if let Some(number) = value.as_u64() {
                 let port = u16::try_from(number).ok().filter(|port| *port != 0);
                 ports.by_key.insert(key, port.ok_or_else(|| wrong("a port is not between 1 and 65535"))?);
             }
+        }
+        if let Some(named) = &mut ports.on_die_root {
+            named.der = root;
         }
         Ok(ports)
     }
@@ -93,9 +117,20 @@ mod tests {
         assert_eq!(ports.by_key.get("16992"), Some(&40113));
         assert_eq!(ports.by_key.len(), 2);
         assert!((ports.time_scale - 0.5).abs() < f64::EPSILON);
-        for bad in
-            ["[]", "", r#"{"1": 65536}"#, r#"{"1": 0}"#, r#"{"time_scale": 0}"#, r#"{"time_scale": 2}"#]
-        {
+        let root = format!(r#"{{"on_die_root": "AQI=", "on_die_root_sha256": "{}"}}"#, "ab".repeat(32));
+        let named = OnDieRoot { sha256: [0xab; 32], der: Some(vec![1, 2]) };
+        assert_eq!(Ports::parse(root.as_bytes()).unwrap().on_die_root, Some(named));
+        for bad in [
+            "[]",
+            "",
+            r#"{"1": 65536}"#,
+            r#"{"1": 0}"#,
+            r#"{"time_scale": 0}"#,
+            r#"{"time_scale": 2}"#,
+            r#"{"on_die_root_sha256": "ab"}"#,
+            r#"{"on_die_root_sha256": 7}"#,
+            r#"{"on_die_root": "?"}"#,
+        ] {
             let error = Ports::parse(bad.as_bytes()).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{bad}");
         }

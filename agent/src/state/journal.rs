@@ -46,8 +46,10 @@ pub enum JournalEntry {
     Upgrading { realm: String, call: String },
     /// What became of that: refused where AMT was seen in client control mode afterwards.
     Upgraded { answer: Answer },
-    /// The certificate that AMT is about to be given for TLS: lower-case hex of its SHA-256.
+    /// The certificate that AMT is about to be given for TLS, or was seen with: lower-case hex of its SHA-256.
     Certificate { sha256: String },
+    /// The DigestRealm that AMT names since the change began, where it is another one.
+    Realm { realm: String },
     /// The change was taken back, and the device was seen without it.
     Undone { generation: u32 },
     /// The change was proven and recorded.
@@ -145,9 +147,12 @@ impl Journal {
 /// device can tell. One that the device refused does not: what it is afterwards is others' doing.
 pub fn fold_open(entries: &[JournalEntry]) -> Option<OpenChange> {
     let mut open: Option<OpenChange> = None;
+    // Of several calls of one change, one that was not refused before.
+    let (mut acted, mut pending) = (false, false);
     for entry in entries {
         match entry {
             JournalEntry::Begin { run_id, generation, realm, escrow, rotation } => {
+                (acted, pending) = (false, false);
                 let before = open.filter(|open| open.call_sent);
                 let mut earlier = Vec::new();
                 if let Some(before) = before.as_ref().filter(|before| *rotation && before.rotation) {
@@ -166,6 +171,7 @@ pub fn fold_open(entries: &[JournalEntry]) -> Option<OpenChange> {
                 });
             }
             JournalEntry::Sending { .. } => {
+                acted |= std::mem::replace(&mut pending, true);
                 if let Some(open) = &mut open {
                     open.call_sent = true;
                 }
@@ -175,10 +181,17 @@ pub fn fold_open(entries: &[JournalEntry]) -> Option<OpenChange> {
                     open.tls_pin = Some(sha256.clone());
                 }
             }
-            JournalEntry::Sent { answer, .. } => {
+            JournalEntry::Realm { realm } => {
                 if let Some(open) = &mut open {
-                    // A refusal tells nothing of an earlier change that was left open.
-                    open.call_sent = *answer != Answer::Refused || !open.earlier.is_empty();
+                    open.realm.clone_from(realm);
+                }
+            }
+            JournalEntry::Sent { answer, .. } => {
+                pending = false;
+                acted |= *answer != Answer::Refused;
+                if let Some(open) = &mut open {
+                    // A refusal tells nothing of an earlier change that was left open, nor of an earlier call of this one.
+                    open.call_sent = acted || !open.earlier.is_empty();
                 }
             }
             JournalEntry::Disabling { .. } | JournalEntry::Disabled { .. } => {}
@@ -360,6 +373,32 @@ mod tests {
             assert_eq!(fold_upgrading(&entries).as_deref(), expected, "{entries:?}");
             assert_eq!(fold_open(&entries), None, "its password stays");
         }
+    }
+
+    #[test]
+    fn a_refused_commit_does_not_take_back_what_was_begun_before_it() {
+        let commit = || JournalEntry::Sending { call: "CommitChanges".into() };
+        let realm = || JournalEntry::Realm { realm: "Digest:1".into() };
+        for (entries, call_sent) in [
+            (vec![begin(1), sending(), sent(Answer::Accepted), commit(), sent(Answer::Refused)], true),
+            (vec![begin(1), sending(), commit(), sent(Answer::Refused)], true),
+            (vec![begin(1), sending(), sent(Answer::Refused), commit(), sent(Answer::Refused)], false),
+            (
+                vec![
+                    begin(1),
+                    sending(),
+                    sent(Answer::Accepted),
+                    Undone { generation: 1 },
+                    begin(2),
+                    sending(),
+                    sent(Answer::Refused),
+                ],
+                false,
+            ),
+        ] {
+            assert_eq!(fold_open(&entries).unwrap().call_sent, call_sent, "{entries:?}");
+        }
+        assert_eq!(fold_open(&[begin(1), sending(), realm()]).unwrap().realm, "Digest:1");
     }
 
     fn rotate(generation: u32) -> JournalEntry {

@@ -166,6 +166,11 @@ impl Session {
         self.channels.iter().find(|known| known.local == channel.0).map_or(0, Channel::unsent)
     }
 
+    /// Whether the channel takes one of AMT's slots still, opening and closing included.
+    pub fn holds(&self, channel: ChannelId) -> bool {
+        self.index(channel.0).is_some()
+    }
+
     /// Closes a channel from our side and drops what is unsent. [`Event::Closed`] comes when AMT has closed too; until
     /// then the slot is taken. A channel closed already is left alone.
     pub fn close(&mut self, channel: ChannelId) {
