@@ -105,7 +105,8 @@ pub enum StepKind {
         /// What was asked, why not, and which policy key or flag would permit it.
         text: String,
     },
-    /// Take back what our own journal shows we were changing when a run ended (CCM only, over MEI).
+    /// Take back what our own journal shows we were changing when a run ended: client control mode, or what is not
+    /// committed yet, over MEI.
     AmtUndo { generation: u32 },
     /// Make a password, escrow it, activate client control mode with it, prove it, write settings and read them back. What
     /// fails on the way is taken back.

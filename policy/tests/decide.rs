@@ -30,6 +30,23 @@ fn using_amt_follows_from_its_state_and_our_history() {
         (new().amt("post", "ccm").ours(1).open(2, true), vec!["amt.undo", "amt.setup-ccm"]),
         (new().amt("post", "acm").open(1, true), vec!["refuse.indeterminate"]),
         (new().amt("in", "unknown").open(1, true), vec!["refuse.indeterminate"]),
+        // Admin control mode that was not committed, which AMT 19 is the first to have.
+        (
+            new().amt("in", "acm").open(1, true).fact("intel.amt.version", "19.0.5.1966"),
+            vec!["amt.undo", "amt.setup-ccm"],
+        ),
+        (
+            new().amt("in", "acm").open(1, true).fact("intel.amt.version", "18.0.5.1913"),
+            vec!["refuse.indeterminate"],
+        ),
+        (
+            new().amt("post", "acm").open(1, true).fact("intel.amt.version", "19.0.5.1966"),
+            vec!["refuse.indeterminate"],
+        ),
+        (
+            new().amt("in", "acm").fact("intel.amt.version", "19.0.5.1966"),
+            vec!["refuse.provisioned-by-others"],
+        ),
         // Our journal shows that it was not us.
         (new().amt("post", "ccm").open(1, false), vec!["refuse.provisioned-by-others"]),
         (new().amt("post", "ccm").ours(1).open(2, false), vec!["refuse.provisioned-by-others"]),
@@ -76,8 +93,9 @@ fn using_amt_follows_from_its_state_and_our_history() {
 #[test]
 fn using_amt_depends_on_its_version() {
     for (amt, me, step) in [
-        ("19.0.0", "unknown", "refuse.amt-19-not-carried-out"),
-        ("unknown", "19.0.5.2000", "refuse.amt-19-not-carried-out"),
+        ("19.0.0", "unknown", "amt.setup-ccm"),
+        ("unknown", "19.0.5.2000", "amt.setup-ccm"),
+        ("21.0.0", "unknown", "amt.setup-ccm"),
         ("18.0.5", "unknown", "amt.setup-ccm"),
         ("6.2.61", "unknown", "amt.setup-ccm"),
         ("6.1.0", "unknown", "refuse.amt-too-old"),
@@ -215,10 +233,7 @@ fn a_known_credential_opens_what_a_password_opens_and_no_more() {
         (known(taking("ccm").amt("post", "acm")), vec!["refuse.control-mode-not-as-policy"]),
         (known(taking("ccm").amt("in", "none")), vec!["refuse.provisioned-by-others"]),
         (known(taking("ccm").amt("post", "unknown")), vec!["refuse.provisioned-by-others"]),
-        (
-            known(taking("ccm").amt("post", "ccm").fact("intel.amt.version", "19.0.0")),
-            vec!["refuse.amt-19-not-carried-out"],
-        ),
+        (known(taking("ccm").amt("post", "ccm").fact("intel.amt.version", "19.0.0")), vec!["amt.take-over"]),
         (known(new().amt("post", "acm").ours(1)), vec!["refuse.control-mode-drift"]),
         (
             rotating(ours()).context(|it| it.escrow_not_durable = Some("tmpfs".to_owned())),

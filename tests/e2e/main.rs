@@ -30,6 +30,7 @@ mod staging;
 mod strangers;
 mod upgrade;
 mod use_acm;
+mod use_amt19;
 mod use_ccm;
 mod use_est;
 mod use_network;

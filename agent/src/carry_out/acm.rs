@@ -1,5 +1,6 @@
 //! The provisioning certificate on its way to the device (reference/amt.md 5.3): judged before anything is sent, then
-//! handed over certificate by certificate, then its key signs the device's nonce.
+//! handed over certificate by certificate, then its key signs the device's nonce. From AMT 19 on it is announced instead,
+//! and shown in TLS (reference/amt.md 5.5).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +8,7 @@ use oob_policy::shown;
 use oob_wsman::classes::amt::SetupAndConfigurationService;
 use oob_wsman::classes::ips::{ChainPlace, HostBasedSetupService, Proof, add_next_cert_in_chain};
 use oob_wsman::pthi::{
-    CertificateHash, EnumerateHashes, GetHash, GetLanSettings, GetPkiSuffix, LanInterface,
+    CertificateHash, EnumerateHashes, GetHash, GetLanSettings, GetPkiSuffix, LanInterface, LeafHash,
 };
 use oob_wsman::x509::{Device, ProvisioningChain, Ready, SuffixSource, preflight, signature_input};
 use time::OffsetDateTime;
@@ -15,6 +16,7 @@ use time::OffsetDateTime;
 use super::Run;
 use super::amt::{Point, Pthi, Trouble};
 use super::failure::{Failure, described};
+use super::peer::{Ours, amt_major};
 use super::proof::Client;
 use crate::certificate::Certified;
 use crate::probe;
@@ -43,17 +45,59 @@ impl Armed {
 
     /// What to look at where the device refuses all the same: its return values 4 and 5 say no more (amt.md 7).
     pub(super) fn hint(&self) -> String {
-        let from = match self.ready.suffix_source {
-            SuffixSource::PkiSuffix => "its PKI DNS suffix",
-            SuffixSource::Dhcp => "DHCP",
-        };
-        format!(
-            "; the certificate is of {}, AMT's suffix is {} (from {from}), its root is AMT's entry `{}`",
-            shown(&self.ready.common_name),
-            shown(&self.ready.suffix),
-            shown(&self.ready.root_entry)
-        )
+        hint(&self.ready)
     }
+}
+
+fn hint(ready: &Ready) -> String {
+    let from = match ready.suffix_source {
+        SuffixSource::PkiSuffix => "its PKI DNS suffix",
+        SuffixSource::Dhcp => "DHCP",
+    };
+    format!(
+        "; the certificate is of {}, AMT's suffix is {} (from {from}), its root is AMT's entry `{}`",
+        shown(&ready.common_name),
+        shown(&ready.suffix),
+        shown(&ready.root_entry)
+    )
+}
+
+/// A chain that the device should take, for AMT 19 and newer: nothing of it was sent yet.
+pub(super) struct Announced {
+    ready: Ready,
+    /// What is announced over MEI.
+    pub(super) leaf: LeafHash,
+    /// What is shown in TLS then.
+    pub(super) ours: Ours,
+}
+
+impl Announced {
+    /// What to look at where the device refuses all the same.
+    pub(super) fn hint(&self) -> String {
+        hint(&self.ready)
+    }
+}
+
+/// Judges the certificate, and nothing more.
+pub(super) async fn prepare(
+    run: &Run<'_>,
+    local: &mut Client<'_, '_>,
+    trust: &Trust,
+) -> Result<Announced, Failure> {
+    let certified = certificate(run)?;
+    let configuration = local.get::<SetupAndConfigurationService>().await?;
+    let ready = judge(run, certified, &configuration, trust)?;
+    let leaf = ready.certificates.first().and_then(|der| LeafHash::of(der)).ok_or_else(|| {
+        Failure::impossible("certificate-not-fit", "the provisioning certificate: its leaf cannot be read")
+    })?;
+    let ours = certified.in_tls(&ready.certificates);
+    Ok(Announced { ready, leaf, ours })
+}
+
+fn certificate<'a>(run: &Run<'a>) -> Result<&'a Certified, Failure> {
+    run.certificate.ok_or_else(|| {
+        Failure::impossible("no-provisioning-certificate", "no provisioning certificate was read")
+    })
 }
 
 /// Asks for everything that decides over a certificate and can be read over PTHI.
@@ -80,12 +124,7 @@ pub(super) async fn arm(
     service: &HostBasedSetupService,
     trust: Trust,
 ) -> Result<Armed, Failure> {
-    let Some(certified) = run.certificate else {
-        return Err(Failure::impossible(
-            "no-provisioning-certificate",
-            "no provisioning certificate was read",
-        ));
-    };
+    let certified = certificate(run)?;
     let configuration = local.get::<SetupAndConfigurationService>().await?;
     let ready = judge(run, certified, &configuration, &trust)?;
     let nonce = nonce(service)?;
@@ -129,14 +168,12 @@ fn judge(
     };
     let chain = ProvisioningChain::from_der(certified.chain.clone())
         .map_err(|error| refuse(shown(&error.to_string())))?;
-    let detection = run.detection;
-    let version = detection.known("intel.amt.version").or_else(|| detection.known("intel.me.version"));
     let device = Device {
         hashes: &trust.hashes,
         pki_suffix: &trust.pki_suffix,
         dhcp_suffix: configuration.dhcp_dns_suffix.as_deref().unwrap_or_default(),
         wired_link_up: trust.wired_link_up,
-        amt_major: version.and_then(|version| version.split('.').next()?.parse().ok()),
+        amt_major: amt_major(run),
     };
     let now = OffsetDateTime::now_utc().unix_timestamp();
     let ready = preflight(&chain, device, now).map_err(|broken| {

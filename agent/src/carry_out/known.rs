@@ -16,8 +16,8 @@ use super::amt::Pthi;
 use super::credential::Credential;
 use super::failure::{Failure, WsError, described};
 use super::lme::Lme;
-use super::ours::pin;
-use super::peer::Pin;
+use super::ours::peers;
+use super::peer::Peer;
 use super::proof::{ADMIN, prove, read_realm};
 use super::record::{Held, Proven, incomplete, record_proof};
 use super::rotate::change_password;
@@ -233,18 +233,9 @@ pub(super) async fn reach<'m>(run: &Run<'m>) -> Result<(Lme<'m>, Realm), Failure
         history.tls_pin_sent.as_deref(),
         history.amt.as_ref().and_then(|ours| ours.tls_pin.as_deref()),
     ];
-    let mut pins: Vec<Option<Pin>> = Vec::new();
-    for pin in known.into_iter().flatten().filter_map(pin) {
-        if !pins.contains(&Some(pin)) {
-            pins.push(Some(pin));
-        }
-    }
-    if pins.is_empty() {
-        pins.push(None);
-    }
     let mut last = None;
-    for pin in pins {
-        match answering(run, pin).await {
+    for peer in peers(run, known).await {
+        match answering(run, peer).await {
             Ok(reached) => return Ok(reached),
             Err(failure) => last = Some(failure),
         }
@@ -252,8 +243,8 @@ pub(super) async fn reach<'m>(run: &Run<'m>) -> Result<(Lme<'m>, Realm), Failure
     Err(last.unwrap_or_else(|| Failure::unchanged("lme", "AMT was not asked")))
 }
 
-async fn answering<'m>(run: &Run<'m>, pin: Option<Pin>) -> Result<(Lme<'m>, Realm), Failure> {
-    let mut lme = Lme::expecting(run.machine, pin).await?;
+async fn answering<'m>(run: &Run<'m>, peer: Option<Peer>) -> Result<(Lme<'m>, Realm), Failure> {
+    let mut lme = Lme::with(run.machine, peer).await?;
     let realm = probe_realm(&mut lme).await?.realm;
     Ok((lme, realm))
 }

@@ -120,20 +120,15 @@ struct Http {
 }
 
 impl<'m> Lme<'m> {
-    /// Connects and waits until AMT has said which ports it forwards.
-    ///
-    /// # Errors
-    /// [`LmeError`]; `Mei(Busy)` usually means that an LMS daemon owns the client.
-    pub(super) async fn connect(machine: &'m Machine) -> Result<Self, LmeError> {
-        Self::expecting(machine, None).await
-    }
-
-    /// As [`Lme::connect`], with the certificate that AMT must show where it offers TLS only.
+    /// As [`Lme::with`], for the certificate with that pin.
     pub(super) async fn expecting(machine: &'m Machine, pin: Option<Pin>) -> Result<Self, LmeError> {
         Self::with(machine, pin.map(Peer::Pinned)).await
     }
 
-    /// As [`Lme::connect`], with whoever AMT must be where it offers TLS only.
+    /// Connects and waits until AMT has said which ports it forwards. `peer`: whoever AMT must be where these are of TLS.
+    ///
+    /// # Errors
+    /// [`LmeError`]; `Mei(Busy)` usually means that an LMS daemon owns the client.
     pub(super) async fn with(machine: &'m Machine, peer: Option<Peer>) -> Result<Self, LmeError> {
         let pump = Pump::connect(machine, peer.is_some()).await?;
         if pump.tls && peer.is_none() {

@@ -23,6 +23,7 @@ mod lme;
 mod lockdown;
 mod mhc;
 mod ours;
+mod over_tls;
 mod peer;
 mod posture;
 mod proof;

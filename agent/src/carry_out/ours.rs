@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use oob_policy::{AmtOurs, Exit, History, OpenChange, Outcome, Status, Step};
 use oob_wsman::client::probe_realm;
+use oob_wsman::digest::Realm;
 use oob_wsman::pthi::{
     Command, ControlMode, GetControlMode, GetProvisioningState, ProvisioningState, StopConfiguration,
     Unprovision,
@@ -13,7 +14,7 @@ use serde_json::json;
 use super::amt::{Pthi, Trouble};
 use super::failure::Failure;
 use super::lme::Lme;
-use super::peer::Pin;
+use super::peer::{Die, Peer, Pin, is_tls_only};
 use super::{Run, failed, outcome, with_evidence};
 use crate::machine::Machine;
 use crate::state::{JournalEntry, Kind, unhex};
@@ -46,25 +47,62 @@ async fn undo_ours(run: &mut Run<'_>, generation: u32) -> Result<(), Failure> {
     let mut pthi = Pthi::connect(run.machine).await?;
     let mode = pthi.ask(&GetControlMode).await?;
     let state = pthi.ask(&GetProvisioningState).await?;
-    // In neither mode yet: a configuration that was begun and not ended (reference/amt.md 5.13).
-    let begun = (mode, state) == (ControlMode::None, ProvisioningState::In);
+    // A configuration that was begun and not ended (reference/amt.md 5.13), in whichever mode it would have ended.
+    let begun = state == ProvisioningState::In;
     if mode != ControlMode::Client && !begun {
         let text = format!("AMT is now in control mode {mode:?}, state {state:?}; run again");
         return Err(Failure::unchanged("state-changed", text));
     }
-    let mut lme = Lme::expecting(run.machine, open.tls_pin.as_deref().and_then(pin)).await?;
-    let realm = probe_realm(&mut lme).await?.realm;
-    // The journal names the realm that the device had; another one means that others set it up since.
-    if realm.as_str() != open.realm {
-        return Err(Failure::others(
-            "AMT answers with another login realm than the one in our journal, so others set it up; it was not touched",
-        ));
+    match answering_realm(run, &open).await {
+        // The journal names the realm that the device had; another one means that others set it up since.
+        Ok(realm) if realm.as_str() != open.realm => {
+            return Err(Failure::others(
+                "AMT answers with another login realm than the one in our journal, so others set it up; it was not touched",
+            ));
+        }
+        Ok(_) => {}
+        // AMT that waits for the certificate that was announced answers nobody else. Nothing is provisioned then.
+        Err(_) if begun && is_tls_only(run) => {}
+        Err(failure) => return Err(failure),
     }
-    drop(lme);
-    if begun {
-        return take_back_with(run, &mut pthi, &open, &StopConfiguration).await;
+    withdraw(run, &mut pthi, &open).await
+}
+
+/// The realm of the AMT that a change of ours was left open on, whatever certificate it shows by now.
+async fn answering_realm(run: &Run<'_>, open: &OpenChange) -> Result<Realm, Failure> {
+    let mut tried = Err(Failure::unchanged("lme", "AMT was not asked"));
+    for peer in peers(run, [open.tls_pin.as_deref()]).await {
+        tried = match Lme::with(run.machine, peer).await {
+            Ok(mut lme) => probe_realm(&mut lme).await.map(|probe| probe.realm).map_err(Failure::from),
+            Err(error) => Err(error.into()),
+        };
+        if tried.is_ok() {
+            break;
+        }
     }
-    unprovision(run, &mut pthi, &open).await
+    tried
+}
+
+/// Whom AMT may be that we have to do with, the likeliest first: who shows a certificate that we know of, and from AMT 19 on
+/// what it makes for itself. One of them at least.
+pub(super) async fn peers<'a>(
+    run: &Run<'_>,
+    known: impl IntoIterator<Item = Option<&'a str>>,
+) -> Vec<Option<Peer>> {
+    let mut pins: Vec<Pin> = Vec::new();
+    for pin in known.into_iter().flatten().filter_map(pin) {
+        if !pins.contains(&pin) {
+            pins.push(pin);
+        }
+    }
+    let mut peers: Vec<Option<Peer>> = pins.into_iter().map(|pin| Some(Peer::Pinned(pin))).collect();
+    if is_tls_only(run) {
+        let ours = run.certificate.map(|certified| certified.in_tls(&certified.chain));
+        peers.push(Some(Die::of(run.machine).await.self_made(ours)));
+    } else if peers.is_empty() {
+        peers.push(None);
+    }
+    peers
 }
 
 /// Undoes a change of this run that could not be proven, so that no half-set machine is left behind.
@@ -90,7 +128,7 @@ pub(super) async fn take_back<'a>(
             failure.text
         ));
     }
-    match unprovision(run, pthi, open).await {
+    match withdraw(run, pthi, open).await {
         Ok(()) => {
             run.progress.end("done");
             Failure {
@@ -108,9 +146,19 @@ pub(super) async fn take_back<'a>(
     }
 }
 
-/// PTHI `Unprovision`.
-async fn unprovision<'a>(run: &mut Run<'a>, pthi: &mut Pthi<'a>, open: &OpenChange) -> Result<(), Failure> {
-    take_back_with(run, pthi, open, &Unprovision).await
+/// What takes back a change, over PTHI: `Unprovision` for client control mode, `StopConfiguration` for what is not committed,
+/// and for client control mode that is not where it cannot be unprovisioned (reference/amt.md 5.0).
+async fn withdraw<'a>(run: &mut Run<'a>, pthi: &mut Pthi<'a>, open: &OpenChange) -> Result<(), Failure> {
+    match look(pthi, run).await {
+        Ok((ControlMode::Client, ProvisioningState::In)) => {
+            match take_back_with(run, pthi, open, &Unprovision).await {
+                Ok(()) => Ok(()),
+                Err(_) => take_back_with(run, pthi, open, &StopConfiguration).await,
+            }
+        }
+        Ok((_, ProvisioningState::In)) => take_back_with(run, pthi, open, &StopConfiguration).await,
+        _ => take_back_with(run, pthi, open, &Unprovision).await,
+    }
 }
 
 /// The call that takes back, once; then the device is watched until it shows it.
@@ -177,7 +225,7 @@ pub async fn login_realm(machine: &Machine, history: &History) -> Result<String,
     Ok(realm.as_str().to_owned())
 }
 
-async fn ask_realm(machine: &Machine, history: &History) -> Result<oob_wsman::digest::Realm, Failure> {
+async fn ask_realm(machine: &Machine, history: &History) -> Result<Realm, Failure> {
     let known = history.amt.as_ref().and_then(|ours| ours.tls_pin.as_deref()).and_then(pin);
     let mut lme = Lme::expecting(machine, known).await?;
     Ok(probe_realm(&mut lme).await?.realm)

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::addresses::Kept;
 use super::failure::Failure;
+use super::over_tls::OverTls;
 use super::settings::Applied;
 use super::setup::Session;
 use super::{Run, outcome, with_evidence};
@@ -23,6 +24,8 @@ pub(super) struct Proven<'a> {
     pub(super) instead: Option<&'a str>,
     /// The device is another than before this step.
     pub(super) changed: bool,
+    /// How AMT 19 or newer was told from others while this run activated it.
+    pub(super) over_tls: Option<&'a OverTls>,
 }
 
 /// What an earlier proof of the same AMT holds besides its password.
@@ -53,7 +56,15 @@ impl<'a> Proven<'a> {
             &Applied { settings: Vec::new(), mebx_escrow: None, tls: None, addresses: None };
         const NOTHING_HELD: &Held =
             &Held { settings: Vec::new(), tls_pin: None, mebx_escrow: None, event: None };
-        Self { open, mode: "ccm", applied: NO_SETTINGS, held: NOTHING_HELD, instead: None, changed: true }
+        Self {
+            open,
+            mode: "ccm",
+            applied: NO_SETTINGS,
+            held: NOTHING_HELD,
+            instead: None,
+            changed: true,
+            over_tls: None,
+        }
     }
 
     /// Every setting that was proven, by this run or before; what was set anew replaces what was held.
@@ -69,12 +80,13 @@ impl<'a> Proven<'a> {
     }
 
     /// What was seen, and no more: an event is what an auditor reads.
-    fn evidence(&self) -> Vec<&'static str> {
-        let mut seen = vec![
+    fn evidence(&self) -> Vec<&str> {
+        let mut seen: Vec<&str> = self.over_tls.iter().map(|seen| seen.evidence.as_str()).collect();
+        seen.extend([
             "pthi control mode and provisioning state",
             "login over a new channel with a fresh nonce",
             "a wrong password was refused",
-        ];
+        ]);
         if self.applied.settings.iter().any(|word| word != "mebx = true") {
             seen.push("settings read over a login of their own");
         }
@@ -91,7 +103,7 @@ impl<'a> Proven<'a> {
 
 /// The proof as an event; the journal is closed with it. Called again where settings came after an earlier proof.
 pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) -> Result<Outcome, Failure> {
-    let Proven { open, mode, applied, held, instead, changed } = *proven;
+    let Proven { open, mode, applied, held, instead, changed, over_tls } = *proven;
     let settings = proven.settings();
     let body = json!({
         "channel": "amt", "generation": open.generation, "realm": open.realm, "control_mode": mode,
@@ -108,8 +120,10 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
     }
     let name = if mode == "acm" { "admin control mode" } else { "client control mode" };
     let mut text = format!("AMT is in {name}; a fresh login works, a wrong password is refused");
+    // What no earlier proof holds was set by this run, in whichever step of it.
+    let anew = if held.event.is_some() { &applied.settings } else { &settings };
     let (asserted, read): (Vec<_>, Vec<_>) =
-        applied.settings.iter().map(String::as_str).partition(|word| *word == "mebx = true");
+        anew.iter().map(String::as_str).partition(|word| *word == "mebx = true");
     if !read.is_empty() {
         text += &format!("; read back: {}", read.join(", "));
     }
@@ -157,6 +171,13 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
     }
     if let Some(kept) = applied.addresses {
         add("wired_addresses", kept.word().into());
+    }
+    if let Some(seen) = over_tls {
+        add("on_die_root", seen.root.into());
+        add("upid", seen.unbound.as_deref().unwrap_or("compared").into());
+        if !seen.quirks.is_empty() {
+            add("quirks", seen.quirks.clone().into());
+        }
     }
     if let Some(file) = proven.mebx_escrow() {
         add("mebx_escrow", file.as_str().into());

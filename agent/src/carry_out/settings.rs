@@ -19,6 +19,7 @@ use super::amt::Point;
 use super::credential::Credential;
 use super::failure::{Failure, WsError, described};
 use super::lme::Lme;
+use super::peer::amt_major;
 use super::proof::{Client, cnonce, ha1};
 use super::setup::Session;
 use super::tls::{Secured, TlsWanted, secure};
@@ -73,11 +74,7 @@ pub(super) fn applicable(mode: ControlMode, wanted: &AmtSettings) -> AmtSettings
 /// Whether AMT's local ports are to speak TLS too, so that its certificate can be seen served from here. What came
 /// before AMT 15 has no cipher in common with this build (reference/amt.md 0.5).
 fn local_tls(run: &Run<'_>) -> bool {
-    let detection = run.detection;
-    let version = detection.known("intel.amt.version").or_else(|| detection.known("intel.me.version"));
-    version
-        .and_then(|version| version.split('.').next()?.parse::<u32>().ok())
-        .is_some_and(|major| major >= 15)
+    amt_major(run).is_some_and(|major| major >= 15)
 }
 
 async fn write_and_check(
@@ -87,7 +84,11 @@ async fn write_and_check(
 ) -> Result<(Applied, Option<Addresses>), Failure> {
     run.progress.begin("amt: writing settings and reading them back");
     let mebx = match wanted.mebx {
-        true => Some(mebx_password(run, session)?),
+        true => {
+            let mebx = mebx_password(run, session.open.generation)?;
+            session.mebx_escrow = Some(mebx.1.clone());
+            Some(mebx)
+        }
         false => None,
     };
     let name = run.detection.known("host.name").map(str::to_owned);
@@ -292,16 +293,15 @@ fn seconds() -> Result<u32, Failure> {
     })
 }
 
-/// A password for MEBx, escrowed before the device hears of it. It cannot be read back.
-fn mebx_password(run: &mut Run<'_>, session: &mut Session<'_>) -> Result<(Secret, String), Failure> {
+/// A password for MEBx, escrowed before the device hears of it, and the name of its file. It cannot be read back.
+pub(super) fn mebx_password(run: &mut Run<'_>, generation: u32) -> Result<(Secret, String), Failure> {
     let credential = Credential {
         channel: "amt-mebx",
-        generation: session.open.generation,
+        generation,
         username: "",
         endpoint: "MEBx, at the keyboard",
         notes: "the password of the firmware's own setup menu (MEBx); AMT took it, and gives no way to read it back",
     };
     let (password, file) = credential.escrow(run, json!({}))?;
-    session.mebx_escrow = Some(file.clone());
     Ok((Secret::new(password.expose().to_owned()), file))
 }

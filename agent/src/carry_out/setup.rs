@@ -1,5 +1,5 @@
-//! Activation on AMT below 19, over MEI (reference/amt.md 5.1, 5.3): escrow first, one-shot `Setup` or `AdminSetup`,
-//! read-back, settings.
+//! Activation over MEI (reference/amt.md 5.1, 5.3; `over_tls.rs` has what is different from AMT 19 on): escrow first,
+//! one-shot `Setup` or `AdminSetup`, read-back, settings.
 //!
 //! Whatever the call answers, the device itself is asked afterwards: it is never sent twice, and no answer of it is
 //! believed alone. Client control mode is taken back over MEI where it or a setting cannot be proven. Admin control mode
@@ -12,22 +12,26 @@ use oob_wsman::classes::ips::HostBasedSetupService;
 use oob_wsman::client::Login;
 use oob_wsman::digest::Realm;
 use oob_wsman::pthi::{
-    ControlMode, GetControlMode, GetLocalSystemAccount, GetProvisioningState, ProvisioningState,
+    Command, ControlMode, GetControlMode, GetLocalSystemAccount, GetProvisioningState, ProvisioningState,
+    StartConfigurationHBased,
 };
 use serde_json::json;
 
-use super::acm::{self, Armed};
+use super::Run;
+use super::acm::{self, Announced, Armed};
 use super::amt::{Point, Pthi};
 use super::credential::Credential;
 use super::failure::{Failure, WsError, described};
 use super::lme::Lme;
 use super::ours::{ASK_EVERY, SHOWS, look, take_back};
+use super::over_tls::{Entering, OverTls, Way, commit_client, enter_admin};
+use super::peer::{Die, is_tls_only};
 use super::proof::{ADMIN, Client, cnonce, ha1, prove};
-use super::record::{Proven, incomplete, record_proof};
-use super::{Run, settings};
+use super::record::{Held, Proven, incomplete, record_proof};
+use super::settings::{self, mebx_password};
 use crate::probe;
 use crate::secrets::Password;
-use crate::state::{Answer, JournalEntry, fold_open};
+use crate::state::{Answer, JournalEntry, fold_open, hex};
 
 /// How long a device is watched that may have taken a call whose answer was lost.
 const LATE: Duration = Duration::from_secs(30);
@@ -48,6 +52,8 @@ const ADMIN_MODE: &str = "admin control mode";
 enum Mode {
     Client,
     Admin(Armed),
+    /// From AMT 19 on.
+    AdminOverTls(Announced),
 }
 
 impl Mode {
@@ -55,27 +61,28 @@ impl Mode {
         match self {
             Self::Client => "IPS_HostBasedSetupService.Setup",
             Self::Admin(_) => "IPS_HostBasedSetupService.AdminSetup",
+            Self::AdminOverTls(_) => StartConfigurationHBased::NAME,
         }
     }
 
     const fn word(&self) -> &'static str {
         match self {
             Self::Client => "ccm",
-            Self::Admin(_) => "acm",
+            Self::Admin(_) | Self::AdminOverTls(_) => "acm",
         }
     }
 
     const fn name(&self) -> &'static str {
         match self {
             Self::Client => CLIENT_MODE,
-            Self::Admin(_) => ADMIN_MODE,
+            Self::Admin(_) | Self::AdminOverTls(_) => ADMIN_MODE,
         }
     }
 
     const fn shown(&self) -> ControlMode {
         match self {
             Self::Client => ControlMode::Client,
-            Self::Admin(_) => ControlMode::Admin,
+            Self::Admin(_) | Self::AdminOverTls(_) => ControlMode::Admin,
         }
     }
 }
@@ -108,7 +115,8 @@ async fn activate(
     run.progress.end("done");
 
     run.progress.begin("amt: logging in locally");
-    let mut lme = Lme::connect(machine).await?;
+    let die = if is_tls_only(run) { Some(Die::of(machine).await) } else { None };
+    let mut lme = Lme::with(machine, die.as_ref().map(Die::peer)).await?;
     let login = Login::Password { user: account.user, password: account.password };
     let mut local = Client::new(&mut lme, login, cnonce);
     let (realm, service) = require_unused(&mut local).await?;
@@ -121,11 +129,14 @@ async fn activate(
             run.progress.begin("amt: judging and handing over the provisioning certificate");
             // Asked before anything is handed over.
             let armed = match require_allowed(&service, ControlMode::Admin) {
-                Ok(()) => acm::arm(run, &mut local, &service, trust).await,
+                Ok(()) if die.is_some() => {
+                    acm::prepare(run, &mut local, &trust).await.map(Mode::AdminOverTls)
+                }
+                Ok(()) => acm::arm(run, &mut local, &service, trust).await.map(Mode::Admin),
                 Err(refused) => Err(refused),
             };
             match armed {
-                Ok(armed) => Mode::Admin(armed),
+                Ok(armed) => armed,
                 // Nothing was provisioned, and policy names what to do then.
                 Err(refused) if wish == Wish::AcmOrCcm && refused.exit == Exit::Impossible => {
                     instead = Some(refused.text);
@@ -146,44 +157,28 @@ async fn activate(
     let (password, open) = escrow(run, &realm, &mode)?;
     run.progress.end("done");
 
-    run.progress.begin(&format!("amt: activating {}", mode.name()));
-    run.journal
-        .append(JournalEntry::Sending { call: mode.call().into() })
-        .map_err(|error| Failure::not_stored(&error))?;
-    let point = Point { kind: "mutating", what: mode.call() };
-    probe::before(&point);
-    let new_admin = ha1(&realm, &password);
-    let said = match &mode {
-        Mode::Client => local.setup(&new_admin).await,
-        Mode::Admin(armed) => local.admin_setup(&new_admin, armed.proof()).await,
-    };
-    probe::after(&point);
-    drop(local);
-    let answer = match &said {
-        Ok(()) => Answer::Accepted,
-        Err(WsError::OutcomeUnknown { .. }) => Answer::Unknown,
-        // No refusal: a number that the call does not have says nothing of what became of it.
-        Err(WsError::ReturnValue(error)) if !error.is_known() => Answer::Unknown,
-        Err(_) => Answer::Refused,
-    };
-    // Best effort: the journal already says that the call was sent.
-    let noted = run.journal.append(JournalEntry::Sent { call: mode.call().into(), answer });
-    if !became_ours(&mut pthi, run, answer, &mode).await? {
-        // What is not written now, the next run sees on the device.
-        let _ = noted.and_then(|()| run.journal.append(JournalEntry::Undone { generation: open.generation }));
-        let why = said.err().map_or_else(|| "it answered success".into(), |error| described(&error));
-        let hint = if let Mode::Admin(armed) = &mode { armed.hint() } else { String::new() };
-        return Err(Failure::unchanged(
-            "setup-refused",
-            format!(
-                "activating {}: {why}; AMT is still unprovisioned, so nothing changed{hint}",
-                mode.name()
-            ),
-        ));
+    let mut entered = Entered { realm, open, held: Held::default(), over_tls: None };
+    match (&mode, &die) {
+        (Mode::AdminOverTls(announced), Some(die)) => {
+            drop(local);
+            let mut way = Way { pthi: &mut pthi, lme: &mut lme, die };
+            enter_over_tls(run, &mut way, announced, &password, &mut entered).await?;
+        }
+        _ => enter(run, &mut pthi, local, &mode, &password, &entered).await?,
     }
-    run.progress.end("done");
+    if let (Mode::Client, Some(die)) = (&mode, &die) {
+        let mut way = Way { pthi: &mut pthi, lme: &mut lme, die };
+        match commit_client(run, &mut way, &password, &entered.realm).await {
+            Ok(seen) => entered.keep(seen),
+            Err(failure) => return Err(take_back(run, &mut pthi, &mut lme, &entered.open, failure).await),
+        }
+    }
+    let Entered { realm, open, held, over_tls } = entered;
 
-    let mut session = Session { lme, password, realm, open, mebx_escrow: None };
+    let mebx_escrow = held.mebx_escrow.clone();
+    let mut session = Session { lme, password, realm, open, mebx_escrow };
+    // What entering the mode has set is not set again.
+    let wanted = &wanted.beyond(&held.settings);
     let again = settings::applicable(mode.shown(), wanted).is_empty();
     let proven = match prove(run, &mut session.lme, &session.password, &session.realm, again).await {
         Ok(()) => Ok(()),
@@ -205,18 +200,20 @@ async fn activate(
                     return Err(take_back(run, &mut pthi, lme, open, failure).await);
                 }
             };
-            let activated =
-                Proven { mode: mode.word(), instead: instead.as_deref(), ..Proven::new(&session.open) };
+            let activated = Proven {
+                instead: instead.as_deref(),
+                ..told(&mode, &session.open, &held, over_tls.as_ref())
+            };
             record_proof(run, step, &Proven { applied: &applied, ..activated })
         }
-        (Mode::Admin(_), Err(failure)) => Err(Failure::indeterminate(format!(
+        (_, Err(failure)) => Err(Failure::indeterminate(format!(
             "{}; AMT is in admin control mode, which only its password could take back; escrow holds the candidate",
             failure.text
         ))),
-        (Mode::Admin(_), Ok(())) => {
+        (_, Ok(())) => {
             // Proven and escrowed, so what comes next can only be missing, not lost.
             let open = session.open.clone();
-            let activated = Proven { mode: mode.word(), ..Proven::new(&open) };
+            let activated = told(&mode, &open, &held, over_tls.as_ref());
             let bare = record_proof(run, step, &activated)?;
             if wanted.is_empty() {
                 return Ok(bare);
@@ -229,6 +226,107 @@ async fn activate(
     }
 }
 
+/// AMT as this run enters its mode.
+struct Entered {
+    realm: Realm,
+    open: OpenChange,
+    /// What is set by entering the mode.
+    held: Held,
+    over_tls: Option<OverTls>,
+}
+
+impl Entered {
+    fn keep(&mut self, seen: OverTls) {
+        let pin = hex(&seen.pin);
+        self.held.tls_pin = Some(pin.clone());
+        self.open.tls_pin = Some(pin);
+        self.over_tls = Some(seen);
+    }
+}
+
+/// The one-shot call, and whether AMT shows that it took it.
+async fn enter<'m>(
+    run: &mut Run<'m>,
+    pthi: &mut Pthi<'m>,
+    mut local: Client<'_, 'm>,
+    mode: &Mode,
+    password: &Password,
+    entered: &Entered,
+) -> Result<(), Failure> {
+    run.progress.begin(&format!("amt: activating {}", mode.name()));
+    run.journal
+        .append(JournalEntry::Sending { call: mode.call().into() })
+        .map_err(|error| Failure::not_stored(&error))?;
+    let point = Point { kind: "mutating", what: mode.call() };
+    probe::before(&point);
+    let new_admin = ha1(&entered.realm, password);
+    let said = match mode {
+        Mode::Admin(armed) => local.admin_setup(&new_admin, armed.proof()).await,
+        _ => local.setup(&new_admin).await,
+    };
+    probe::after(&point);
+    drop(local);
+    let answer = match &said {
+        Ok(()) => Answer::Accepted,
+        Err(WsError::OutcomeUnknown { .. }) => Answer::Unknown,
+        Err(_) => Answer::Refused,
+    };
+    // Best effort: the journal already says that the call was sent.
+    let noted = run.journal.append(JournalEntry::Sent { call: mode.call().into(), answer });
+    if !became_ours(pthi, run, answer, mode).await? {
+        // What is not written now, the next run sees on the device.
+        let _ = noted
+            .and_then(|()| run.journal.append(JournalEntry::Undone { generation: entered.open.generation }));
+        let why = said.err().map_or_else(|| "it answered success".into(), |error| described(&error));
+        let hint = if let Mode::Admin(armed) = mode { armed.hint() } else { String::new() };
+        return Err(Failure::unchanged(
+            "setup-refused",
+            format!(
+                "activating {}: {why}; AMT is still unprovisioned, so nothing changed{hint}",
+                mode.name()
+            ),
+        ));
+    }
+    run.progress.end("done");
+    Ok(())
+}
+
+/// Admin control mode of AMT 19 and newer. MEBx gets its password there, since AMT does not commit without one.
+async fn enter_over_tls<'m>(
+    run: &mut Run<'m>,
+    way: &mut Way<'_, 'm>,
+    announced: &Announced,
+    password: &Password,
+    entered: &mut Entered,
+) -> Result<(), Failure> {
+    run.progress.begin("amt: escrowing a new MEBx password");
+    let (mebx, file) = mebx_password(run, entered.open.generation)?;
+    run.progress.end("done");
+    match enter_admin(run, way, announced, (password, &mebx), &entered.realm).await {
+        Ok((realm, seen)) => {
+            entered.open.realm = realm.as_str().to_owned();
+            entered.realm = realm;
+            entered.held.settings = vec!["mebx = true".to_owned()];
+            entered.held.mebx_escrow = Some(file);
+            entered.keep(seen);
+            Ok(())
+        }
+        Err(Entering::Refused(failure)) => {
+            // What is not written now, the next run sees on the device.
+            let _ = run.journal.append(JournalEntry::Undone { generation: entered.open.generation });
+            Err(failure)
+        }
+        Err(Entering::Begun(failure)) => {
+            run.progress.end("failed");
+            Err(take_back(run, way.pthi, way.lme, &entered.open, failure).await)
+        }
+        Err(Entering::Committed(failure)) => Err(Failure::indeterminate(format!(
+            "{}; AMT is in admin control mode, which only its password could take back; escrow holds the candidate",
+            failure.text
+        ))),
+    }
+}
+
 /// AMT that this run activated, with what it takes to go on.
 pub(super) struct Session<'m> {
     pub(super) lme: Lme<'m>,
@@ -237,6 +335,10 @@ pub(super) struct Session<'m> {
     pub(super) open: OpenChange,
     /// Escrow file of a MEBx password that was made: AMT may have taken it.
     pub(super) mebx_escrow: Option<String>,
+}
+
+fn told<'a>(mode: &Mode, open: &'a OpenChange, held: &'a Held, over_tls: Option<&'a OverTls>) -> Proven<'a> {
+    Proven { mode: mode.word(), held, over_tls, ..Proven::new(open) }
 }
 
 /// Precondition, read again just before anything is changed.
@@ -305,7 +407,7 @@ fn escrow(run: &mut Run<'_>, realm: &Realm, mode: &Mode) -> Result<(Password, Op
         Mode::Client => {
             "log in as admin with HTTP digest; client control mode can be undone over MEI without it"
         }
-        Mode::Admin(_) => {
+        Mode::Admin(_) | Mode::AdminOverTls(_) => {
             "log in as admin with HTTP digest; admin control mode can be undone with it, or at the keyboard only"
         }
     };
@@ -345,12 +447,19 @@ async fn became_ours<'a>(
     mode: &Mode,
 ) -> Result<bool, Failure> {
     let call = mode.call();
+    let is_committed = !is_tls_only(run);
     let until = run.machine.until(if answer == Answer::Accepted { SHOWS } else { LATE });
     loop {
         let seen = look(pthi, run).await;
         match (&seen, answer) {
             (Ok((seen, ProvisioningState::Post)), Answer::Accepted | Answer::Unknown)
                 if *seen == mode.shown() =>
+            {
+                return Ok(true);
+            }
+            // From AMT 19 on it is not done before the commit, and what it shows until then is not told.
+            (Ok((seen, ProvisioningState::In)), Answer::Accepted | Answer::Unknown)
+                if !is_committed && [mode.shown(), ControlMode::None].contains(seen) =>
             {
                 return Ok(true);
             }

@@ -1,4 +1,4 @@
-//! `use`: Intel AMT, below AMT 19.
+//! `use`: Intel AMT.
 
 mod deactivate;
 pub(super) mod identity;
@@ -50,7 +50,6 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
             if !known::take_over(case, &facts, draft) {
                 refuse_others(case, &facts, draft);
             }
-            too_new(&facts, draft);
         }
         Situation::Unknown => refuse_unknown(case, draft),
     }
@@ -159,9 +158,16 @@ fn situation<'a>(case: &Case<'a>, facts: &Facts<'_>) -> Situation<'a> {
         (_, Some(open)) if ["ccm", "none"].contains(&facts.mode) && !open.rotation => {
             Situation::Interrupted(open)
         }
+        // From AMT 19 on, what is not committed goes back without a password (reference/amt.md 5.5).
+        (_, Some(open)) if is_uncommitted(facts) && !open.rotation => Situation::Interrupted(open),
         (_, Some(open)) => Situation::Candidates(open),
         (None, None) => Situation::Others,
     }
+}
+
+fn is_uncommitted(facts: &Facts<'_>) -> bool {
+    let commits = facts.version.is_some_and(|[major, ..]| major >= 19);
+    commits && facts.provisioning == "in" && facts.mode == "acm"
 }
 
 fn confirm(case: &Case<'_>, draft: &mut Draft) {
@@ -195,7 +201,6 @@ fn set_up(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
         }
         Some(_) => {}
     }
-    too_new(facts, draft);
     require_durable(case, draft);
     if let Some(ours) = case.history.amt.as_ref().filter(|_| facts.provisioning == "pre") {
         draft.warnings.push(format!(
@@ -343,7 +348,8 @@ fn undo(case: &Case<'_>, generation: u32) -> Step {
         reason: case.reason(&format!(
             "asks to use AMT, and our journal shows that a run ended while generation {generation} was being set up"
         )),
-        precondition: "the journal is still open at this generation, and AMT is not in admin control mode".to_owned(),
+        precondition: "the journal is still open at this generation, and AMT has not committed admin control mode"
+            .to_owned(),
         reversibility: Reversibility::Undoable,
     }
 }
@@ -457,13 +463,6 @@ fn require_credential(case: &Case<'_>, draft: &mut Draft) {
 
 /// The MEI client by which firmware says that it has AMT.
 const PTHI: &str = "12f80028-b4b7-4b2d-aca8-46e0ff65814c";
-
-fn too_new(facts: &Facts<'_>, draft: &mut Draft) {
-    if let Some([major, ..]) = facts.version.filter(|[major, ..]| *major >= 19) {
-        let text = format!("AMT {major} is set up over TLS only, which this build does not do yet");
-        refuse(draft, Exit::Impossible, "amt-19-not-carried-out", text);
-    }
-}
 
 fn refuse(draft: &mut Draft, exit: Exit, cause: &str, text: String) {
     draft.refuse(exit, cause, None, Some(Channel::Amt), text);
