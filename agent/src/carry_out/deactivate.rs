@@ -269,6 +269,7 @@ async fn send_as_admin(leaving: &mut Leaving<'_>, way: Way, scope: Scope) -> Tol
             Told::Later(error.to_string())
         }
         Err(error @ WsError::OutcomeUnknown { .. }) => Told::Unknown(described(&error)),
+        Err(WsError::ReturnValue(error)) if !error.is_known() => Told::Unknown(error.to_string()),
         Err(error) => Told::Refused(described(&error)),
     }
 }

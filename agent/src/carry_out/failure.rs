@@ -8,7 +8,7 @@ use super::lme::LmeError;
 use super::{Run, failed};
 use crate::enroll::Unissued;
 use crate::error::chain_of;
-use crate::state::{Kind, StateError, fold_open};
+use crate::state::{Answer, Kind, StateError, fold_open};
 
 pub(super) type WsError = oob_wsman::client::Error<LmeError>;
 
@@ -127,6 +127,17 @@ impl From<WsError> for Failure {
             return below.into();
         }
         Self::unchanged("wsman", format!("speaking WS-Man to AMT: {}", described(&error)))
+    }
+}
+
+/// What an answer to a call that counts once says of it. A number that the call does not have is no refusal: it says
+/// nothing of what became of the call.
+pub(super) fn answered(said: &Result<(), WsError>) -> Answer {
+    match said {
+        Ok(()) => Answer::Accepted,
+        Err(WsError::OutcomeUnknown { .. }) => Answer::Unknown,
+        Err(WsError::ReturnValue(error)) if !error.is_known() => Answer::Unknown,
+        Err(_) => Answer::Refused,
     }
 }
 

@@ -15,7 +15,7 @@ use oob_wsman::pthi::{Command, ControlMode, LeafHash, ProvisioningState, StartCo
 use super::Run;
 use super::acm::Announced;
 use super::amt::{Pthi, Trouble};
-use super::failure::{Failure, WsError, described};
+use super::failure::{Failure, WsError, answered, described};
 use super::lme::{Lme, LmeError};
 use super::ours::{ASK_EVERY, look};
 use super::peer::{Die, Pin, quirks};
@@ -200,11 +200,7 @@ async fn commit<'m>(
         .map_err(|error| Failure::not_stored(&error))?;
     let said = marked(COMMIT, admin.commit_changes()).await;
     drop(admin);
-    let answer = match &said {
-        Ok(()) => Answer::Accepted,
-        Err(WsError::OutcomeUnknown { .. }) => Answer::Unknown,
-        Err(_) => Answer::Refused,
-    };
+    let answer = answered(&said);
     // Best effort: the journal already says that the call was sent.
     let _ = run.journal.append(JournalEntry::Sent { call: COMMIT.into(), answer });
     let until = run.machine.until(RESTART);

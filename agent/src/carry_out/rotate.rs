@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Run;
 use super::amt::Point;
 use super::credential::Credential;
-use super::failure::{Failure, WsError, described};
+use super::failure::{Failure, WsError, answered, described};
 use super::lme::Lme;
 use super::proof::{ADMIN, AGAIN, Client, SETTLE, cnonce, ha1, read_realm};
 use crate::probe;
@@ -50,11 +50,7 @@ pub(super) async fn change_password<'m>(
     let said = admin.set_admin_password(&ha1(realm, &new)).await;
     probe::after(&point);
     drop(admin);
-    let answer = match &said {
-        Ok(()) => Answer::Accepted,
-        Err(WsError::OutcomeUnknown { .. }) => Answer::Unknown,
-        Err(_) => Answer::Refused,
-    };
+    let answer = answered(&said);
     // Best effort: the journal already says that the call was sent.
     let noted = run.journal.append(JournalEntry::Sent { call: CALL.into(), answer });
     let live = which_works(run, lme, realm, old, &new, answer).await;

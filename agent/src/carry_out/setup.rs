@@ -21,7 +21,7 @@ use super::Run;
 use super::acm::{self, Announced, Armed};
 use super::amt::{Point, Pthi};
 use super::credential::Credential;
-use super::failure::{Failure, WsError, described};
+use super::failure::{Failure, answered, described};
 use super::lme::Lme;
 use super::ours::{ASK_EVERY, SHOWS, look, take_back};
 use super::over_tls::{Entering, OverTls, Way, commit_client, enter_admin};
@@ -266,11 +266,7 @@ async fn enter<'m>(
     };
     probe::after(&point);
     drop(local);
-    let answer = match &said {
-        Ok(()) => Answer::Accepted,
-        Err(WsError::OutcomeUnknown { .. }) => Answer::Unknown,
-        Err(_) => Answer::Refused,
-    };
+    let answer = answered(&said);
     // Best effort: the journal already says that the call was sent.
     let noted = run.journal.append(JournalEntry::Sent { call: mode.call().into(), answer });
     if !became_ours(pthi, run, answer, mode).await? {

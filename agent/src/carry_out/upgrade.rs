@@ -11,7 +11,7 @@ use oob_wsman::pthi::{ControlMode, ProvisioningState};
 
 use super::acm::{self, Armed};
 use super::amt::{Point, Pthi};
-use super::failure::{Failure, WsError, described};
+use super::failure::{Failure, WsError, answered, described};
 use super::known::{self, Goal, Standing};
 use super::lme::Lme;
 use super::ours::{ASK_EVERY, SHOWS, look};
@@ -159,11 +159,7 @@ async fn settle<'m>(
     said: &Result<(), WsError>,
     armed: &Armed,
 ) -> Result<(), Failure> {
-    let answer = match said {
-        Ok(()) => Answer::Accepted,
-        Err(WsError::OutcomeUnknown { .. }) => Answer::Unknown,
-        Err(_) => Answer::Refused,
-    };
+    let answer = answered(said);
     let until = run.machine.until(if answer == Answer::Accepted { SHOWS } else { LATE });
     loop {
         match (look(pthi, run).await, until.is_over()) {
