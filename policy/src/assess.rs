@@ -242,6 +242,9 @@ fn verdict(input: &Assessment<'_>, exit: Exit) -> String {
              `verify` may say that it is in effect."
                 .to_owned()
         }
+        (Exit::Pending, Action::Use) => {
+            format!("Not yet as policy asks: {}", decisive.unwrap_or("a further step is needed"))
+        }
         (Exit::Pending, _) => {
             format!("Staged, not yet in effect: {}", decisive.unwrap_or("a further step is needed"))
         }

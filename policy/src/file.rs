@@ -175,6 +175,7 @@ impl RuleTable {
             settings.flag("amt.ider", amt.flag("ider"));
 
             settings.flag("amt.provisioned", amt.flag("provisioned"));
+            settings.flag("amt.enable", amt.flag("enable"));
             settings.word("amt.unprovision", amt.word("unprovision", &SCOPES));
 
             settings.text("amt.wifi_ssid", amt.text("wifi_ssid"));

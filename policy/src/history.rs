@@ -35,7 +35,10 @@ pub struct History {
     /// The realm of an AMT that our journal shows a run was unprovisioning when it ended.
     #[serde(default)]
     pub leaving: Option<String>,
-    /// The event of the last run that switched AMT off by its firmware.
+    /// The last run of ours that switched AMT on, unless one switched it off since.
+    #[serde(default)]
+    pub enabled: Option<Enabled>,
+    /// The event of the last run that switched AMT off by its firmware, unless one of ours used AMT since.
     #[serde(default)]
     pub locked_down: Option<String>,
     /// Highest policy serial applied to this device, with that policy's sha256 (hex).
@@ -85,6 +88,14 @@ pub struct TlsLeaf {
     pub not_after: i64,
     /// SHA-256 (hex) of the CA's certificate, or `nobody` for one that is pinned.
     pub issuer: String,
+}
+
+/// AMT that a run of ours told its firmware to switch on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enabled {
+    pub event: String,
+    /// The boot in which it was told; none where nothing told that.
+    pub boot_id: Option<String>,
 }
 
 /// What another host proved of AMT over the network.

@@ -48,8 +48,8 @@ pub use example::EXAMPLE_RECIPIENTS;
 pub use exit::Exit;
 pub use explain::{Explanation, RuleExplanation, Verdict, explain};
 pub use history::{
-    AmtOurs, CleanVerdict, Context, Firmware, History, ImageSource, NamedFiles, OpenChange, PolicyTrust,
-    RemoteProof, SoftDisable, Staged, TlsLeaf,
+    AmtOurs, CleanVerdict, Context, Enabled, Firmware, History, ImageSource, NamedFiles, OpenChange,
+    PolicyTrust, RemoteProof, SoftDisable, Staged, TlsLeaf,
 };
 pub use https_url::HttpsUrl;
 pub use matcher::{KeyMatch, KeyResult, Matched, Selection, matches, select};

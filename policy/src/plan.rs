@@ -71,6 +71,11 @@ impl Plan {
         self.steps.iter().any(|step| matches!(step.what, StepKind::Refuse { .. }))
     }
 
+    /// The decision waits for AMT that is switched on first.
+    pub fn enables_amt(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.what, StepKind::AmtEnable { .. }))
+    }
+
     /// The decision waits for the content of the flash chip: read it, and decide anew.
     pub fn wants_flash(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.what, StepKind::ReadFlash))
@@ -142,6 +147,14 @@ pub enum StepKind {
     },
     /// See that the AMT we proved is still the one that answers; changes nothing.
     AmtConfirm { realm: String, last_proof: String },
+    /// Switch AMT on over MHC, where its maker or BIOS setup switched it off, and see whether it answers. What follows is
+    /// decided anew once it does. `told`: the event of a run that told the firmware in this boot already, so it is not told
+    /// again. `suffix`: wait until AMT has a DNS suffix, which admin control mode needs.
+    AmtEnable {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        told: Option<String>,
+        suffix: bool,
+    },
     /// Go from client to admin control mode as admin, with the credential that the operator gave and the provisioning
     /// certificate; the password stays. `or_ccm`: where the certificate is not accepted, AMT stays as it is, and that is
     /// said.
@@ -232,6 +245,7 @@ pub mod step {
     pub const AMT_COMPLETE: &str = "amt.complete";
     pub const AMT_ROTATE: &str = "amt.rotate";
     pub const AMT_TAKE_OVER: &str = "amt.take-over";
+    pub const AMT_ENABLE: &str = "amt.enable";
     pub const AMT_UPGRADE: &str = "amt.upgrade";
     pub const AMT_UNPROVISION: &str = "amt.unprovision";
     pub const AMT_UNPROVISIONED: &str = "amt.unprovisioned";

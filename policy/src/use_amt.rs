@@ -32,6 +32,9 @@ pub struct AmtWishes {
 
     /// AMT shall not be provisioned, and how far it is taken back where it is; none where it shall be.
     pub unprovisioned: Option<Scope>,
+
+    /// AMT that its maker or BIOS setup switched off may be switched on.
+    pub enable: bool,
 }
 
 /// How far AMT is taken back (reference/amt.md 5.13).
@@ -269,6 +272,8 @@ impl Rule {
                 Some("partial") => Scope::Partial,
                 _ => Scope::Full,
             }),
+
+            enable: flag("amt.enable") == Some(true),
 
             settings: AmtSettings {
                 clock: flag("amt.clock") == Some(true),

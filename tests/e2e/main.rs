@@ -10,6 +10,7 @@ mod clean;
 mod crash;
 mod crash_acm;
 mod deactivate;
+mod enable;
 mod faults;
 mod first_command;
 mod flash;

@@ -29,6 +29,9 @@ pub struct MhcError {
 /// The request `SetAmtOperationalState`, disabled: firmware from 16.1 on, and before provisioning only.
 pub const SET_AMT_DISABLED: [u8; 5] = [0x05, 0x03, 0x53, 0x10, 0x00];
 
+/// The same, enabled: AMT is there again at once, or after the machine's next start.
+pub const SET_AMT_ENABLED: [u8; 5] = [0x05, 0x03, 0x53, 0x10, 0x01];
+
 /// Why AMT was not switched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SwitchError {
@@ -43,7 +46,7 @@ pub enum SwitchError {
     },
 }
 
-/// Reads the answer to [`SET_AMT_DISABLED`]: the status alone, or the request's header echoed and then the status.
+/// Reads the answer to [`SET_AMT_DISABLED`] and [`SET_AMT_ENABLED`]: the status alone, or the request's header echoed and then the status.
 ///
 /// # Errors
 /// [`SwitchError::Status`] is the firmware's no; anything else leaves open what it did.
@@ -80,6 +83,7 @@ mod tests {
     #[test]
     fn switching_off_is_answered_in_two_forms() {
         assert_eq!(SET_AMT_DISABLED, [0x05, 0x03, 0x53, 0x10, 0x00]);
+        assert_eq!(SET_AMT_ENABLED, [0x05, 0x03, 0x53, 0x10, 0x01]);
         let read = decode_set_amt_operational_state;
         assert_eq!(read(&[0; 4]), Ok(()));
         assert_eq!(read(&[5, 3, 0x53, 0x10, 0, 0, 0, 0]), Ok(()));

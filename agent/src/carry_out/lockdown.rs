@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::amt::{Pthi, Trouble};
 use super::failure::Failure;
-use super::mhc::{self, NotOff};
+use super::mhc::{self, NotSwitched};
 use super::ours::{ASK_EVERY, SHOWS};
 use super::{Run, outcome, with_evidence};
 use crate::machine::{Machine, MeiError};
@@ -131,8 +131,8 @@ async fn switch_off_by_mhc(run: &mut Run<'_>, watch: &mut Watch<'_>, refused: &s
     begin(run, SWITCH)?;
     let told = match mhc::switch_off(run.machine).await {
         Ok(()) => Told::Accepted,
-        Err(NotOff::Refused(why)) => Told::Refused(why),
-        Err(NotOff::Unknown(why)) => Told::Unknown(why),
+        Err(NotSwitched::Refused(why)) => Told::Refused(why),
+        Err(NotSwitched::Unknown(why)) => Told::Unknown(why),
     };
     end(run, SWITCH, &told)?;
     match told {

@@ -1,12 +1,12 @@
 //! Two words with the firmware over MHC, the manageability commands on the watchdog's client: is AMT on, and switch it
-//! off (reference/amt.md 2.3). One connection a word: the client takes one peer at a time.
+//! off or on (reference/amt.md 2.3). One connection a word: the client takes one peer at a time.
 
 use std::time::Duration;
 
 use oob_wsman::mei_clients;
 use oob_wsman::mhc::{
-    AmtSwitch, IS_CHANGE_TO_AMT_ENABLED, SET_AMT_DISABLED, SwitchError, decode_is_change_to_amt_enabled,
-    decode_set_amt_operational_state,
+    AmtSwitch, IS_CHANGE_TO_AMT_ENABLED, SET_AMT_DISABLED, SET_AMT_ENABLED, SwitchError,
+    decode_is_change_to_amt_enabled, decode_set_amt_operational_state,
 };
 
 use super::amt::{Point, connect};
@@ -26,8 +26,8 @@ pub(super) async fn state(machine: &Machine) -> Result<AmtSwitch, String> {
     decode_is_change_to_amt_enabled(&reply).map_err(|error| error.to_string())
 }
 
-/// Why the firmware did not say that it switched AMT off.
-pub(super) enum NotOff {
+/// Why the firmware did not say that it switched AMT.
+pub(super) enum NotSwitched {
     /// It said no.
     Refused(String),
     /// Nothing, or nothing that tells.
@@ -35,13 +35,22 @@ pub(super) enum NotOff {
 }
 
 /// Tells the firmware to switch AMT off, once.
-pub(super) async fn switch_off(machine: &Machine) -> Result<(), NotOff> {
+pub(super) async fn switch_off(machine: &Machine) -> Result<(), NotSwitched> {
+    switch(machine, &SET_AMT_DISABLED).await
+}
+
+/// Tells the firmware to switch AMT on, once.
+pub(super) async fn switch_on(machine: &Machine) -> Result<(), NotSwitched> {
+    switch(machine, &SET_AMT_ENABLED).await
+}
+
+async fn switch(machine: &Machine, request: &[u8]) -> Result<(), NotSwitched> {
     let point = Point { kind: "mutating", what: "SetAmtOperationalState" };
-    let reply = exchange(machine, &point, &SET_AMT_DISABLED).await;
-    let reply = reply.map_err(|error| NotOff::Unknown(error.to_string()))?;
+    let reply = exchange(machine, &point, request).await;
+    let reply = reply.map_err(|error| NotSwitched::Unknown(error.to_string()))?;
     decode_set_amt_operational_state(&reply).map_err(|error| match error {
-        SwitchError::Status(_) => NotOff::Refused(error.to_string()),
-        SwitchError::Length { .. } => NotOff::Unknown(error.to_string()),
+        SwitchError::Status(_) => NotSwitched::Refused(error.to_string()),
+        SwitchError::Length { .. } => NotSwitched::Unknown(error.to_string()),
     })
 }
 

@@ -17,6 +17,7 @@ mod addresses;
 pub mod amt;
 mod credential;
 mod deactivate;
+mod enable;
 mod failure;
 mod known;
 mod lme;
@@ -102,6 +103,7 @@ async fn carry_out_step(run: &mut Run<'_>, step: &Step) -> Outcome {
         StepKind::AmtTakeOver { settings } => known::go_on(run, step, Goal::TakeOver, None, settings).await,
         StepKind::AmtUndo { generation } => ours::undo(run, step, *generation).await,
         StepKind::AmtConfirm { realm, last_proof } => ours::confirm(run, step, realm, last_proof).await,
+        StepKind::AmtEnable { told, suffix } => enable::enable(run, step, told.as_deref(), *suffix).await,
         StepKind::AmtUpgrade { realm, or_ccm, settings } => {
             upgrade::upgrade(run, step, realm, *or_ccm, settings).await
         }

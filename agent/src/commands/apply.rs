@@ -3,27 +3,29 @@
 //! Nothing is written before the policy, the machine and `--out` are known to be good, and nothing is changed on the
 //! machine before the plan is made.
 
-use std::collections::BTreeMap;
+mod carried;
+
 use std::path::{Path, PathBuf};
 
 use oob_policy::{
     Assessment, Context, Detection, Exit, Format, History, ModeWish, NamedFiles, Outcome, Plan, Policy,
-    PolicyTrust, Report, RootKind, Selection, StepKind, assess, decide, refusal_outcomes, select,
+    PolicyTrust, Report, RootKind, Selection, StepKind, assess, decide, select,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use self::carried::{Keeping, carried};
 use super::detect::{look, open_machine};
 use super::policy::read_policy;
 use super::{Stop, print, print_json};
-use crate::carry_out::{Run, carry_out};
 use crate::certificate::Certified;
 use crate::cli::Apply;
 use crate::enroll::Enrollment;
 use crate::error::chain_of;
 use crate::firmware::Image;
+use crate::identity;
 use crate::known::Known;
 use crate::log::Progress;
 use crate::machine::Machine;
@@ -32,7 +34,6 @@ use crate::state::{
     Chain, DirStore, Durability, EventError, EventPolicy, Journal, Kind, Medium, OrgState, Signer,
     StateError, durability, fold, new_run_id,
 };
-use crate::{detect, identity};
 
 /// The plan alone: the same inputs, no lock, nothing created.
 pub(super) async fn plan(arguments: &Apply) -> Result<Exit, Stop> {
@@ -276,16 +277,15 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
         inputs.read_flash(&readings, &mut progress).await;
         plan = inputs.decide(&history);
     }
-    let Inputs { policy, machine, detection, image, certificate, issuer, enrollment, known, .. } = &inputs;
     let run_id = new_run_id().map_err(|error| Stop::internal(chain_of(&error)))?;
     let mut chain = Chain::resume(
         crate::state::Run {
             device_id: device_id.clone(),
             run_id: run_id.clone(),
-            root: machine.kind(),
+            root: inputs.machine.kind(),
             policy: Some(EventPolicy {
-                sha256: policy.sha256.clone(),
-                serial: policy.serial,
+                sha256: inputs.policy.sha256.clone(),
+                serial: inputs.policy.serial,
                 rule: plan.rule.clone(),
                 trust: "unsigned".into(),
             }),
@@ -295,31 +295,11 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
         signer,
         &history,
     );
-    let outcomes = if plan.refused() {
-        refusal_outcomes(&plan)
-    } else {
-        let mut run = Run {
-            machine,
-            policy,
-            rule: plan.rule.as_deref(),
-            detection,
-            history: &history,
-            store: &store,
-            chain: &mut chain,
-            journal: &mut journal,
-            image: image.as_ref(),
-            certificate: certificate.as_ref(),
-            issuer: issuer.as_ref(),
-            enrollment: enrollment.as_ref(),
-            known,
-            aliases: aliases(machine),
-            progress,
-        };
-        carry_out(&mut run, &plan).await
-    };
+    let keeping = Keeping { history: &history, store: &store, chain: &mut chain, journal: &mut journal };
+    let (plan, outcomes) = carried(&mut inputs, plan, keeping, progress).await;
 
     let mut report = judge(&inputs, &history, &plan, &outcomes, &device_id, &run_id);
-    let pages = write(&store, &mut chain, policy, &report).unwrap_or_else(|error| {
+    let pages = write(&store, &mut chain, &inputs.policy, &report).unwrap_or_else(|error| {
         // What was done stands, and so does its own exit unless this one is worse.
         undelivered(&mut report, &format!("writing the record: {}", chain_of(&error)));
         Vec::new()
@@ -445,6 +425,7 @@ fn steps_shown(plan: &Plan) -> usize {
         StepKind::AmtRotate { settings, .. } | StepKind::AmtTakeOver { settings } => {
             8 + usize::from(!settings.is_empty())
         }
+        StepKind::AmtEnable { suffix, .. } => 1 + usize::from(*suffix),
         StepKind::AmtUpgrade { settings, .. } => 6 + usize::from(!settings.is_empty()),
         StepKind::AmtUnprovision { login, .. } => 3 + usize::from(*login),
         // Reading is followed by the staging of what was read.
@@ -461,11 +442,6 @@ fn steps_shown(plan: &Plan) -> usize {
         | StepKind::ReportOnly { .. } => 0,
     };
     plan.steps.iter().map(|step| lines(&step.what)).sum()
-}
-
-/// What else names this device, as the sealed file holds it.
-fn aliases(machine: &Machine) -> BTreeMap<String, String> {
-    detect::identity(machine).aliases.into_iter().map(|(kind, values)| (kind, values.join(" "))).collect()
 }
 
 /// The id of a machine that has nothing to tell it by: a seed kept in `--out`. Another directory that is not live is

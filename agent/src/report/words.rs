@@ -206,6 +206,12 @@ pub(super) fn step(kind: &StepKind) -> String {
             written(settings)
         ),
         StepKind::AmtConfirm { .. } => "See that the AMT we proved is the one that answers".to_owned(),
+        StepKind::AmtEnable { told: None, .. } => {
+            "Switch AMT on over MHC and see whether it answers; then decide anew".to_owned()
+        }
+        StepKind::AmtEnable { told: Some(_), .. } => {
+            "See whether AMT answers, which was switched on before; then decide anew".to_owned()
+        }
         StepKind::AmtUpgrade { or_ccm, settings, .. } => format!(
             "Log in with the given credential, once, and go up to admin control mode with the certificate{}, prove it{}",
             if *or_ccm { " (or stay where it is not accepted)" } else { "" },

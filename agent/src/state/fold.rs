@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oob_policy::{AmtOurs, Channel, History, RemoteProof, Staged, TlsLeaf};
+use oob_policy::{AmtOurs, Channel, Enabled, History, RemoteProof, Staged, TlsLeaf};
 
 use super::Stored;
 use super::event::{Event, Kind, SignedEvent};
@@ -21,7 +21,8 @@ use crate::escrow::MAX_GENERATION;
 /// - `retired`: `{"channel": "amt", "ended": [file, ...]}` makes the credentials of these escrow files no longer ours: AMT was
 ///   seen unprovisioned since;
 /// - `staged`: `{"original_sha256", "result_sha256", "method", "manifest_sha256"}`;
-/// - `neutralized`: `{"channel": "amt", "method": "lockdown", ...}` says that AMT was switched off by its firmware.
+/// - `neutralized`: `{"channel": "amt", "method": "lockdown", ...}` says that AMT was switched off by its firmware;
+/// - `note`: `{"channel": "amt", "switched_on": true, "boot_id"}` says that its firmware was told to switch it on.
 pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
     let events: BTreeMap<&str, &Event> =
         stored.events.iter().map(|SignedEvent { id, event, .. }| (id.as_str(), event)).collect();
@@ -58,7 +59,8 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
         upgrading: fold_upgrading(journal),
         leaving: fold_leaving(journal),
         staged: newest(&events, &Kind::Staged, staged),
-        locked_down: newest(&events, &Kind::Neutralized, locked_down),
+        enabled: last_switch(&events).and_then(Switch::on),
+        locked_down: last_switch(&events).and_then(Switch::off),
         policy: events
             .values()
             .filter_map(|event| event.policy.as_ref())
@@ -223,8 +225,40 @@ fn staged(id: &str, event: &Event) -> Option<Staged> {
     })
 }
 
-fn locked_down(id: &str, event: &Event) -> Option<String> {
-    (is_amt(event) && text(event, "method").as_deref() == Some("lockdown")).then(|| id.to_owned())
+/// What a run of ours last did about AMT being on at all.
+enum Switch {
+    On(Enabled),
+    Off(String),
+    /// It used AMT, which was on, whoever switched it.
+    Used,
+}
+
+impl Switch {
+    fn on(self) -> Option<Enabled> {
+        if let Self::On(enabled) = self { Some(enabled) } else { None }
+    }
+
+    fn off(self) -> Option<String> {
+        if let Self::Off(event) = self { Some(event) } else { None }
+    }
+}
+
+fn last_switch(events: &BTreeMap<&str, &Event>) -> Option<Switch> {
+    let switch = |id: &str, event: &Event| {
+        let flag = |name: &str| event.body.get(name).and_then(serde_json::Value::as_bool) == Some(true);
+        let lockdown = text(event, "method").as_deref() == Some("lockdown");
+        match event.kind {
+            _ if !is_amt(event) => None,
+            Kind::Neutralized if lockdown => Some(Switch::Off(id.to_owned())),
+            Kind::Note if flag("switched_on") => {
+                Some(Switch::On(Enabled { event: id.to_owned(), boot_id: text(event, "boot_id") }))
+            }
+            Kind::Verified if text(event, "escrow").is_some() => Some(Switch::Used),
+            _ => None,
+        }
+    };
+    let switches = events.iter().filter_map(|(id, event)| Some(((event.seq, *id), switch(id, event)?)));
+    switches.max_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, switch)| switch)
 }
 
 fn newest<T>(events: &BTreeMap<&str, &Event>, kind: &Kind, read: fn(&str, &Event) -> Option<T>) -> Option<T> {

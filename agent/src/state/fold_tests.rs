@@ -160,6 +160,30 @@ fn the_last_lockdown_of_amt_is_known_and_that_of_the_engine_is_another_thing() {
 }
 
 #[test]
+fn amt_is_as_the_last_of_our_runs_switched_it() {
+    let off = |seq, prev: Option<&SignedEvent>| {
+        sign(seq, prev, Kind::Neutralized, json!({"channel": "amt", "method": "lockdown"}))
+    };
+    let on = |seq, prev: Option<&SignedEvent>| {
+        sign(seq, prev, Kind::Note, json!({"channel": "amt", "switched_on": true, "boot_id": "b1"}))
+    };
+    let one = off(1, None);
+    let two = on(2, Some(&one));
+    let used = sign(3, Some(&two), Kind::Verified, verified(1, ESCROW));
+    let four = off(4, Some(&used));
+    let folded = |events: &[&SignedEvent]| {
+        let history = fold(&stored(events.iter().map(|it| (*it).clone()).collect()), &[]);
+        (history.enabled.map(|it| (it.event, it.boot_id)), history.locked_down)
+    };
+    assert_eq!(folded(&[&one]), (None, Some(one.id.clone())));
+    assert_eq!(folded(&[&one, &two]), (Some((two.id.clone(), Some("b1".to_owned()))), None));
+    assert_eq!(folded(&[&one, &two, &used]), (None, None), "used since, so it is on");
+    assert_eq!(folded(&[&one, &two, &used, &four]), (None, Some(four.id.clone())));
+    let said = sign(2, Some(&one), Kind::Note, json!({"channel": "amt", "switched_on": "yes"}));
+    assert_eq!(folded(&[&one, &said]).1, Some(one.id.clone()));
+}
+
+#[test]
 fn generations_count_from_everywhere() {
     let begin = JournalEntry::Begin {
         run_id: "r".to_owned(),

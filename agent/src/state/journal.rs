@@ -38,6 +38,10 @@ pub enum JournalEntry {
     Disabling { call: String },
     /// What became of that as far as the answer tells.
     Disabled { call: String, answer: Answer },
+    /// AMT is about to be switched on over MHC.
+    Enabling { call: String },
+    /// What became of that as far as the answer tells.
+    Enabled { call: String, answer: Answer },
     /// AMT is about to be unprovisioned because policy asks for it; `realm` is the one it answers with just before.
     Leaving { realm: String, call: String },
     /// That came to its end: AMT was seen unprovisioned, or as it was.
@@ -195,6 +199,7 @@ pub fn fold_open(entries: &[JournalEntry]) -> Option<OpenChange> {
                 }
             }
             JournalEntry::Disabling { .. } | JournalEntry::Disabled { .. } => {}
+            JournalEntry::Enabling { .. } | JournalEntry::Enabled { .. } => {}
             JournalEntry::Leaving { .. } | JournalEntry::Left => {}
             JournalEntry::Upgrading { .. } | JournalEntry::Upgraded { .. } => {}
             JournalEntry::Undone { generation } | JournalEntry::Closed { generation } => {

@@ -1,6 +1,7 @@
 //! `use`: Intel AMT.
 
 mod deactivate;
+mod enable;
 pub(super) mod identity;
 mod known;
 mod network;
@@ -18,6 +19,9 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
     let facts = Facts::of(case);
     if let Some(scope) = case.rule.and_then(|rule| rule.amt().unprovisioned) {
         return deactivate::plan(case, &facts, scope, draft);
+    }
+    if enable::applies(case, &facts) {
+        return enable::plan(case, &facts, draft);
     }
     if !facts.capable() {
         return refuse_verdict(case, &facts, draft);
@@ -400,7 +404,13 @@ fn refuse_verdict(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
         "absent-or-disabled" => ("amt-absent-or-disabled", "AMT is absent or disabled"),
         _ => ("amt-unknown", "it is not known whether this machine has AMT"),
     };
-    let text = format!("policy asks to use AMT, and {what}: {}", because(case, "intel.amt.verdict"));
+    let enable = match facts.verdict {
+        "disabled" | "absent-or-disabled" => {
+            "; enable it in BIOS setup or MEBx, or permit it here with `amt.enable = true` (AMT 16.1 and later)"
+        }
+        _ => "",
+    };
+    let text = format!("policy asks to use AMT, and {what}: {}{enable}", because(case, "intel.amt.verdict"));
     if cause == "amt-unknown" && announced(case) {
         silent(case, draft, text)
     } else {
