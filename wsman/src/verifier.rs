@@ -12,11 +12,13 @@ mod on_die;
 mod org_ca;
 mod pinned;
 mod self_made;
+mod shown;
 
 pub use on_die::{INTEL_ON_DIE_ROOT, ON_DIE_ROOT, OnDie, OnDieRefusal};
 pub use org_ca::OrgCa;
 pub use pinned::Pinned;
 pub use self_made::SelfMade;
+pub use shown::{Asked, ClientCertificate, show};
 
 use std::sync::Arc;
 

@@ -4,6 +4,7 @@
 //! call that changes the device; where it says no, it names each broken rule.
 
 mod certificate;
+mod facts;
 mod issued;
 mod path;
 mod pkcs7;
@@ -13,6 +14,7 @@ mod rules;
 mod signature;
 
 pub use certificate::{CertificateError, ProvisioningChain};
+pub use facts::{CertificateFacts, certificate_facts};
 pub use issued::{AnswerError, Expected, IssuedRefusal, judge_issued, read_certificates};
 pub use preflight::{Device, MOST_CERTIFICATES, Ready, preflight};
 pub use public_key::{

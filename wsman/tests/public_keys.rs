@@ -4,8 +4,8 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use oob_wsman::x509::{
-    certificate_pin, is_request_of, public_key_from_pkcs1, signature_input, spki_from_pkcs1, spki_of,
-    spki_pin,
+    certificate_facts, certificate_pin, is_request_of, public_key_from_pkcs1, signature_input,
+    spki_from_pkcs1, spki_of, spki_pin,
 };
 use rcgen::{CertificateParams, KeyPair};
 
@@ -72,4 +72,19 @@ fn a_request_counts_only_for_the_key_that_signed_it() {
     assert!(!is_request_of(&changed, &spki));
     assert!(!is_request_of(&[good.as_slice(), &[0]].concat(), &spki));
     assert!(!is_request_of(b"", &spki));
+}
+
+#[test]
+fn a_certificate_tells_what_it_is() {
+    let facts = certificate_facts(&leaf()).unwrap();
+    assert!(!facts.is_ca && facts.not_before < facts.not_after, "{facts:?}");
+    let mut params = CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+    let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec();
+    let facts = certificate_facts(&der).unwrap();
+    assert_eq!((facts.is_ca, facts.not_before, facts.not_after), (true, 1_577_836_800, 1_893_456_000));
+    assert_eq!(certificate_facts(&[der, vec![0]].concat()), None);
+    assert_eq!(certificate_facts(b"none"), None);
 }

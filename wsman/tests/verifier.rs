@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use oob_wsman::{
-    verifier::{OrgCa, Pinned, Refusal, Versions, client_config},
+    verifier::{ClientCertificate, OrgCa, Pinned, Refusal, Versions, client_config, show},
     x509::certificate_pin,
 };
 use rcgen::{
@@ -241,4 +241,66 @@ fn a_ca_that_is_none_is_said_at_once() {
     assert_eq!(OrgCa::new(&[], None).unwrap_err(), Refusal::BadRoot { number: 1 });
     let good = Organization::new().root;
     assert_eq!(OrgCa::new(&[good, b"x".to_vec()], None).unwrap_err(), Refusal::BadRoot { number: 2 });
+}
+
+/// A server that asks clients for a certificate of a CA, in memory: with ours it is satisfied, without it hangs up, and
+/// either way we know that it asked.
+#[test]
+fn a_client_certificate_is_shown_where_it_is_asked_for() {
+    let (ca_key, key, own_key) =
+        (KeyPair::generate().unwrap(), KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = ca.self_signed(&ca_key).unwrap().der().to_vec();
+    let mut own = CertificateParams::default();
+    own.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let own = own.signed_by(&own_key, &Issuer::from_params(&ca, &ca_key)).unwrap().der().to_vec();
+    let leaf = CertificateParams::default().self_signed(&key).unwrap().der().to_vec();
+    let private = |key: &KeyPair| PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let ours = ClientCertificate::new(vec![own.clone()], &private(&own_key)).unwrap();
+    assert!(ClientCertificate::new(vec![own], &private(&key)).is_err(), "another key than the certificate's");
+
+    let demanding = |demands: bool| {
+        let provider = Arc::new(default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from(root.clone())).unwrap();
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let builder = match demands {
+            true => builder.with_client_cert_verifier(verifier.build().unwrap()),
+            false => builder.with_no_client_auth(),
+        };
+        let chain = vec![CertificateDer::from(leaf.clone())];
+        ServerConnection::new(Arc::new(builder.with_single_cert(chain, private(&key)).unwrap())).unwrap()
+    };
+    for versions in [Versions::Tls12, Versions::Tls12And13] {
+        for (demands, shown, good) in
+            [(true, true, true), (true, false, false), (false, true, true), (false, false, true)]
+        {
+            let mut config = client_config(Arc::new(Pinned::new(certificate_pin(&leaf))), versions).unwrap();
+            let asked = show(&mut config, shown.then_some(&ours));
+            assert!(!asked.was());
+            let name = ServerName::try_from("192.0.2.1").unwrap();
+            let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+            let mut server = demanding(demands);
+            let mut failed = false;
+            for _ in 0..8 {
+                let mut wire = Vec::new();
+                while client.wants_write() {
+                    client.write_tls(&mut wire).unwrap();
+                }
+                server.read_tls(&mut wire.as_slice()).unwrap();
+                failed |= server.process_new_packets().is_err();
+                let mut wire = Vec::new();
+                while server.wants_write() {
+                    server.write_tls(&mut wire).unwrap();
+                }
+                client.read_tls(&mut wire.as_slice()).unwrap();
+                failed |= client.process_new_packets().is_err();
+            }
+            assert_eq!((!failed, asked.was()), (good, demands), "{versions:?} {demands} {shown}");
+        }
+    }
 }
