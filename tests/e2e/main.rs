@@ -34,6 +34,7 @@ mod use_acm;
 mod use_amt19;
 mod use_ccm;
 mod use_est;
+mod use_lms;
 mod use_network;
 mod use_tls;
 mod verify;

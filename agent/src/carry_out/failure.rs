@@ -111,13 +111,11 @@ impl From<Trouble> for Failure {
 
 impl From<LmeError> for Failure {
     fn from(error: LmeError) -> Self {
-        if matches!(error, LmeError::Stranger(_)) {
-            return Self::unchanged(
-                "amt-not-trusted",
-                format!("reaching AMT's WS-Man port over MEI: {error}"),
-            );
+        let text = format!("reaching AMT's WS-Man port: {error}");
+        match error {
+            LmeError::Stranger(_) => Self::unchanged("amt-not-trusted", text),
+            _ => Self::unchanged("lme", text),
         }
-        Self::unchanged("lme", format!("reaching AMT's WS-Man port over MEI: {error}"))
     }
 }
 

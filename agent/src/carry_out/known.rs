@@ -84,6 +84,7 @@ async fn proceed(
     })?;
 
     let held = standing.ours.map(Held::of).unwrap_or_default();
+    let way = Some(lme.way());
     let mut generation = run.history.amt_generation;
     let mut live = standing.change_of(known);
     // The interrupted change is the one that was asked for, and it happened.
@@ -99,7 +100,7 @@ async fn proceed(
             }
         };
         if open.call_sent || !standing.is_proof_of(&open) {
-            let proven = Proven { mode, held: &held, changed: false, ..Proven::new(&open) };
+            let proven = Proven { mode, held: &held, changed: false, way, ..Proven::new(&open) };
             bare = Some(record_proof(run, step, &proven)?);
         }
         live = Some(open);
@@ -110,7 +111,7 @@ async fn proceed(
         password = new;
         let proven = prove(run, &mut lme, &password, &realm, true).await;
         proven.map_err(|failure| Failure::indeterminate(failure.text))?;
-        let proven = Proven { mode, held: &held, ..Proven::new(&open) };
+        let proven = Proven { mode, held: &held, way, ..Proven::new(&open) };
         bare = Some(record_proof(run, step, &proven)?);
         open
     } else {
@@ -119,7 +120,7 @@ async fn proceed(
         })?
     };
 
-    let proven = Proven { mode, held: &held, changed: changes, ..Proven::new(&open) };
+    let proven = Proven { mode, held: &held, changed: changes, way, ..Proven::new(&open) };
     if wanted.is_empty() {
         return match bare {
             Some(bare) => Ok(bare),

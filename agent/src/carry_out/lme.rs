@@ -2,14 +2,16 @@
 //!
 //! One [`Lme`] is one MEI connection. It keeps a channel open between requests, as the nonce does; AMT closes it after
 //! a 401, and then the next request opens another (reference/amt.md 3.2, 4.1).
+//!
+//! Where LMS runs on the host, it has the LME client, and AMT is reached through it instead (`lms.rs`).
 
 use std::future::Future;
 use std::pin::Pin as Pinning;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::Full;
+use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use oob_wsman::apf::{ApfError, CLEARTEXT_PORT, ChannelId, Event, OpenFailure, Session, TLS_PORT};
@@ -25,12 +27,12 @@ use tokio_rustls::rustls::{self, ClientConfig};
 use zeroize::Zeroizing;
 
 use super::amt::{Point, connect};
+use super::http::ask;
+use super::lms::{Lms, LmsError};
 use super::peer::{Peer, Pin};
 use crate::machine::{Machine, Mei, MeiError};
 use crate::probe;
 
-/// No WS-Man answer of AMT comes near this.
-const LARGEST_BODY: usize = 1 << 20;
 /// Room for a whole answer with its headers, so that the pump never waits for the parser.
 const PIPE: usize = 2 << 20;
 /// AMT 16 withdraws and renews its ports when idle; an open that races that is refused and may be repeated.
@@ -38,9 +40,9 @@ const OPEN_TRIES: u32 = 4;
 const OPEN_PAUSE: Duration = Duration::from_millis(250);
 /// Between the first pair of ports and the second, where AMT offers both.
 const MORE_PORTS: Duration = Duration::from_secs(2);
-const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// `Setup` computes for a while; the field waits 30 s and more.
-const ANSWER: Duration = Duration::from_secs(60);
+pub(super) const ANSWER: Duration = Duration::from_secs(60);
 const CLOSING: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +71,10 @@ pub(super) enum LmeError {
     Silent { what: &'static str, waited: Duration },
     #[error("reading AMT's HTTP answer: {0}")]
     Http(String),
+    #[error("reading AMT's HTTP answer: {0}")]
+    HungUp(String),
+    #[error(transparent)]
+    Lms(#[from] LmsError),
 }
 
 impl LmeError {
@@ -90,6 +96,8 @@ pub(super) struct Lme<'m> {
     of_activation: bool,
     /// Whether AMT closes a channel after its answer without saying so in it, once that was looked at.
     closes: Option<bool>,
+    /// The service that has the LME client, where one has.
+    lms: Option<Lms<'m>>,
     pump: Option<Pump>,
     http: Option<Http>,
 }
@@ -106,7 +114,7 @@ const LINGER: Duration = Duration::from_millis(250);
 const GLANCE: Duration = Duration::from_millis(1);
 
 /// What HTTP goes over: the channel itself, or TLS in it.
-trait Stream: AsyncRead + AsyncWrite + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 struct Http {
@@ -130,17 +138,37 @@ impl<'m> Lme<'m> {
     /// # Errors
     /// [`LmeError`]; `Mei(Busy)` usually means that an LMS daemon owns the client.
     pub(super) async fn with(machine: &'m Machine, peer: Option<Peer>) -> Result<Self, LmeError> {
-        let pump = Pump::connect(machine, peer.is_some()).await?;
-        if pump.tls && peer.is_none() {
+        let lms = Lms::find(machine, peer.is_some()).await?;
+        let (lms, pump) = match lms {
+            Some(lms) => (Some(lms), None),
+            None => match Pump::connect(machine, peer.is_some()).await {
+                Ok(pump) => (None, Some(pump)),
+                // Whoever holds the client is about to listen.
+                Err(busy @ LmeError::Mei(MeiError::Busy { .. })) => {
+                    (Some(Lms::find_late(machine, peer.is_some()).await?.ok_or(busy)?), None)
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let tls = pump.as_ref().is_some_and(|pump| pump.tls) || lms.as_ref().is_some_and(Lms::is_tls);
+        if tls && peer.is_none() {
             return Err(LmeError::TlsOnly);
         }
         let of_activation = peer.as_ref().is_some_and(Peer::is_of_activation);
-        Ok(Self { machine, peer, of_activation, closes: None, pump: Some(pump), http: None })
+        Ok(Self { machine, peer, of_activation, closes: None, lms, pump, http: None })
+    }
+
+    /// By which way AMT is reached, as an outcome tells it.
+    pub(super) fn way(&self) -> &'static str {
+        if self.lms.is_some() { "lms" } else { "mei" }
     }
 
     /// From now on AMT must show this certificate; the session before it is given up where its ports change.
     pub(super) fn pin_to(&mut self, pin: Pin) {
         self.peer = Some(Peer::Pinned(pin));
+        if let Some(lms) = &mut self.lms {
+            lms.expect_tls_alone();
+        }
         let http = self.http.take();
         match (&mut self.pump, http) {
             (Some(pump), Some(http)) if pump.tls => pump.session.close(http.channel),
@@ -169,16 +197,23 @@ impl<'m> Lme<'m> {
     /// Sees that AMT's port can be reached, TLS included, without a word of HTTP.
     pub(super) async fn reach(&mut self) -> Result<(), LmeError> {
         self.start_over().await;
+        if let Some(lms) = &mut self.lms {
+            let config = tls_config(self.peer.as_ref(), self.of_activation)?;
+            return lms.reach(config.as_ref()).await;
+        }
         self.open().await
     }
 
     /// Whether AMT's local ports speak TLS, as it announced them for this session.
     pub(super) fn is_tls(&self) -> bool {
-        self.pump.as_ref().is_some_and(|pump| pump.tls)
+        self.pump.as_ref().is_some_and(|pump| pump.tls) || self.lms.as_ref().is_some_and(Lms::is_tls)
     }
 
     /// Gives up the channel, so that the next request goes over a new one with a new login.
     pub(super) async fn start_over(&mut self) {
+        if let Some(lms) = &mut self.lms {
+            lms.start_over();
+        }
         let (Some(http), Some(pump)) = (self.http.take(), &mut self.pump) else { return };
         if !pump.session.holds(http.channel) {
             return;
@@ -209,12 +244,10 @@ impl<'m> Lme<'m> {
         let (ours, mut wire) = duplex(PIPE);
         let waited = self.machine.deadline(HANDSHAKE);
         let Some(pump) = &mut self.pump else { return Err(LmeError::Http("no connection".into())) };
-        let versions = if self.of_activation { Versions::Tls12 } else { Versions::Tls12And13 };
-        let stream: Box<dyn Stream> = match (pump.tls, &self.peer) {
+        let stream: Box<dyn Stream> = match (pump.tls, tls_config(self.peer.as_ref(), self.of_activation)?) {
             (false, _) => Box::new(ours),
             (true, None) => return Err(LmeError::TlsOnly),
-            (true, Some(peer)) => {
-                let config = peer.config(versions).map_err(LmeError::Tls)?;
+            (true, Some(config)) => {
                 let shaking = pump.carry(channel, &mut wire, handshake_tls(config, ours));
                 let shaken = timeout(waited, shaking).await;
                 Box::new(shaken.map_err(|_| LmeError::Silent { what: "TLS handshake", waited })???)
@@ -272,13 +305,21 @@ impl Transport for Lme<'_> {
 
     async fn post(&mut self, request: HttpRequest) -> Result<HttpResponse, LmeError> {
         let waited = self.machine.deadline(ANSWER);
+        let point = Point { kind: "asking", what: "http" };
+        // Bodies and Authorization are as good as a password; the names of the headers are not.
+        let names: Vec<&str> = request.headers.iter().map(|(name, _)| *name).collect();
+        if let Some(lms) = &mut self.lms {
+            tracing::debug!(bytes = request.body.len(), headers = ?names, "HTTP request over LMS");
+            let config = tls_config(self.peer.as_ref(), self.of_activation)?;
+            probe::before(&point);
+            let answer = lms.exchange(config.as_ref(), request).await;
+            probe::after(&point);
+            return answer;
+        }
         self.open().await?;
         let Self { pump: Some(pump), http: Some(http), .. } = self else {
             return Err(LmeError::Http("no connection".into()));
         };
-        let point = Point { kind: "asking", what: "http" };
-        // Bodies and Authorization are as good as a password; the names of the headers are not.
-        let names: Vec<&str> = request.headers.iter().map(|(name, _)| *name).collect();
         tracing::debug!(bytes = request.body.len(), headers = ?names, "HTTP request over APF");
         probe::before(&point);
         let answer = timeout(waited, pump.exchange(http, request)).await;
@@ -451,7 +492,7 @@ async fn handshake_tls(
 }
 
 /// Which rule of ours a certificate broke, where that is why: the library calls it "other".
-fn refusal(error: &std::io::Error) -> LmeError {
+pub(super) fn refusal(error: &std::io::Error) -> LmeError {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
         Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(rule))) => {
@@ -462,18 +503,8 @@ fn refusal(error: &std::io::Error) -> LmeError {
     }
 }
 
-async fn ask(sender: &mut SendRequest<Full<Bytes>>, request: HttpRequest) -> Result<HttpResponse, LmeError> {
-    let http = |error: &dyn std::fmt::Display| LmeError::Http(error.to_string());
-    let mut builder = hyper::Request::post(request.path);
-    for (name, value) in &request.headers {
-        builder = builder.header(*name, value.as_str());
-    }
-    let whole = builder.body(Full::new(Bytes::from_owner(request.body))).map_err(|error| http(&error))?;
-    sender.ready().await.map_err(|error| http(&error))?;
-    let answer: hyper::Response<Incoming> = sender.send_request(whole).await.map_err(|error| http(&error))?;
-    let (parts, body) = answer.into_parts();
-    let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let headers = parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
-    let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|error| http(&error))?;
-    Ok(HttpResponse { status: parts.status.as_u16(), headers, body: body.to_bytes().to_vec() })
+/// How TLS is spoken with this peer; none where AMT is expected to have no TLS.
+fn tls_config(peer: Option<&Peer>, of_activation: bool) -> Result<Option<ClientConfig>, LmeError> {
+    let versions = if of_activation { Versions::Tls12 } else { Versions::Tls12And13 };
+    peer.map(|peer| peer.config(versions)).transpose().map_err(LmeError::Tls)
 }

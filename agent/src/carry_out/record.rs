@@ -26,6 +26,8 @@ pub(super) struct Proven<'a> {
     pub(super) changed: bool,
     /// How AMT 19 or newer was told from others while this run activated it.
     pub(super) over_tls: Option<&'a OverTls>,
+    /// By which way AMT was reached, where that is told.
+    pub(super) way: Option<&'static str>,
 }
 
 /// What an earlier proof of the same AMT holds besides its password.
@@ -64,6 +66,7 @@ impl<'a> Proven<'a> {
             instead: None,
             changed: true,
             over_tls: None,
+            way: None,
         }
     }
 
@@ -103,7 +106,7 @@ impl<'a> Proven<'a> {
 
 /// The proof as an event; the journal is closed with it. Called again where settings came after an earlier proof.
 pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) -> Result<Outcome, Failure> {
-    let Proven { open, mode, applied, held, instead, changed, over_tls } = *proven;
+    let Proven { open, mode, applied, held, instead, changed, over_tls, way } = *proven;
     let settings = proven.settings();
     let body = json!({
         "channel": "amt", "generation": open.generation, "realm": open.realm, "control_mode": mode,
@@ -181,6 +184,9 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
     }
     if let Some(file) = proven.mebx_escrow() {
         add("mebx_escrow", file.as_str().into());
+    }
+    if let Some(way) = way {
+        add("way", way.into());
     }
     if let Some(why) = instead {
         add("instead_of_acm", why.into());

@@ -175,6 +175,7 @@ async fn activate(
     }
     let Entered { realm, open, held, over_tls } = entered;
 
+    let way = Some(lme.way());
     let mebx_escrow = held.mebx_escrow.clone();
     let mut session = Session { lme, password, realm, open, mebx_escrow };
     // What entering the mode has set is not set again.
@@ -202,6 +203,7 @@ async fn activate(
             };
             let activated = Proven {
                 instead: instead.as_deref(),
+                way,
                 ..told(&mode, &session.open, &held, over_tls.as_ref())
             };
             record_proof(run, step, &Proven { applied: &applied, ..activated })
@@ -213,7 +215,7 @@ async fn activate(
         (_, Ok(())) => {
             // Proven and escrowed, so what comes next can only be missing, not lost.
             let open = session.open.clone();
-            let activated = told(&mode, &open, &held, over_tls.as_ref());
+            let activated = Proven { way, ..told(&mode, &open, &held, over_tls.as_ref()) };
             let bare = record_proof(run, step, &activated)?;
             if wanted.is_empty() {
                 return Ok(bare);

@@ -73,7 +73,7 @@ fn reason<'a>(detection: &'a Detection, name: &str) -> &'a str {
 }
 
 /// DESIGN section 6: every stable name is always printed, whatever the machine lacks.
-const NAMES: [&str; 64] = [
+const NAMES: [&str; 65] = [
     "identity.source",
     "host.vendor",
     "host.product",
@@ -123,6 +123,7 @@ const NAMES: [&str; 64] = [
     "intel.amt.remote_access",
     "intel.amt.link",
     "intel.amt.setup_audit",
+    "intel.amt.lms",
     "intel.amt.hint.smbios130",
     "intel.amt.hint.smbios131",
     "amd.pro",

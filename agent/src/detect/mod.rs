@@ -10,6 +10,7 @@ mod bmc;
 mod dash;
 mod hfsts;
 mod host;
+mod lms;
 mod me;
 mod security;
 mod survey;
@@ -41,6 +42,7 @@ pub async fn detect_with(machine: &Machine, pthi: Option<PthiAnswer>) -> Detecti
         host::facts(&survey),
         me::facts(&survey),
         amt,
+        lms::facts(&survey),
         amt::hints(&survey),
         amd::facts(&survey),
         dash::facts(&survey),

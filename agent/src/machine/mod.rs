@@ -9,6 +9,7 @@ mod cpu;
 mod dmi;
 mod flash;
 mod host;
+mod listeners;
 mod mei;
 mod mei_sysfs;
 mod net;
