@@ -40,7 +40,7 @@ pub struct History {
     pub enabled: Option<Enabled>,
     /// The event of the last run that switched AMT off by its firmware, unless one of ours used AMT since.
     #[serde(default)]
-    pub locked_down: Option<String>,
+    pub locked_down: Option<LockedDown>,
     /// Highest policy serial applied to this device, with that policy's sha256 (hex).
     pub policy: Option<(u64, String)>,
     /// Events that could not be read or whose hash or signature does not hold, by file name.
@@ -88,6 +88,14 @@ pub struct TlsLeaf {
     pub not_after: i64,
     /// SHA-256 (hex) of the CA's certificate, or `nobody` for one that is pinned.
     pub issuer: String,
+}
+
+/// AMT that a run of ours switched off by its firmware.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockedDown {
+    pub event: String,
+    /// Escrow file of the password that MEBx took before; none where MEBx kept the one it had.
+    pub mebx_escrow: Option<String>,
 }
 
 /// AMT that a run of ours told its firmware to switch on.

@@ -48,8 +48,8 @@ pub use example::EXAMPLE_RECIPIENTS;
 pub use exit::Exit;
 pub use explain::{Explanation, RuleExplanation, Verdict, explain};
 pub use history::{
-    AmtOurs, CleanVerdict, Context, Enabled, Firmware, History, ImageSource, NamedFiles, OpenChange,
-    PolicyTrust, RemoteProof, SoftDisable, Staged, TlsLeaf,
+    AmtOurs, CleanVerdict, Context, Enabled, Firmware, History, ImageSource, LockedDown, NamedFiles,
+    OpenChange, PolicyTrust, RemoteProof, SoftDisable, Staged, TlsLeaf,
 };
 pub use https_url::HttpsUrl;
 pub use matcher::{KeyMatch, KeyResult, Matched, Selection, matches, select};
@@ -66,7 +66,7 @@ pub use use_amt::{
     WifiSecurity, WifiWish, is_asserted_word, is_mutual_word,
 };
 pub use verify::{
-    Ability, AmtResult, AmtSeen, Claims, Cleartext, Evidence, FlashEvidence, Look, Moment, Mutual, Power,
-    PowerAbility, Recorded, RemoteEnd, RemoteResult, RemoteSeen, Rung, Says, Strap, Verification,
+    Ability, AmtResult, AmtSeen, Claims, Cleartext, Evidence, FlashEvidence, Lockdown, Look, Moment, Mutual,
+    Power, PowerAbility, Recorded, RemoteEnd, RemoteResult, RemoteSeen, Rung, Says, Strap, Verification,
     WasEffective, claims_mutual_tls, claims_tls_only, verify, verify_remote,
 };

@@ -9,6 +9,7 @@ mod amt;
 mod engine;
 mod findings;
 mod judge;
+mod lockdown;
 mod remote;
 mod witness;
 
@@ -32,6 +33,8 @@ pub struct Look<'a> {
     /// The flash as it is now, where it was read again.
     pub flash: Option<&'a FlashEvidence>,
     pub amt: &'a AmtSeen,
+    /// Whether AMT is on, as the firmware says over MHC; none where it was not asked or does not tell.
+    pub amt_on: Option<bool>,
     /// Seconds since 1970 by this machine's clock.
     pub now: i64,
 }
@@ -47,6 +50,18 @@ pub struct Claims {
     /// The claim that the engine is neutralized, where one was verified for this staging.
     pub effective: Option<WasEffective>,
     /// What `verify` last recorded for this staging.
+    pub recorded: Option<Recorded>,
+    /// The claim that AMT was switched off by its firmware, where one stands.
+    pub locked_down: Option<Lockdown>,
+}
+
+/// AMT that was switched off by its firmware, or that a run found off and took for that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lockdown {
+    pub since: Moment,
+    /// Escrow file of the password that MEBx took then; none where MEBx kept the one it had.
+    pub mebx_escrow: Option<String>,
+    /// What `verify` last recorded of it.
     pub recorded: Option<Recorded>,
 }
 
@@ -175,6 +190,9 @@ pub struct Verification {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amt: Option<AmtResult>,
     pub not_assessed: Vec<String>,
+    /// The event of the lockdown that this is about; none where it is about the engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lockdown: Option<String>,
     /// Org state does not hold this result yet, and should.
     #[serde(skip)]
     pub new: bool,
@@ -216,6 +234,9 @@ pub struct AmtResult {
 /// Compares. Total and deterministic: whatever it is given, the same input gives the same result.
 pub fn verify(look: &Look<'_>) -> Verification {
     let engine = Engine::of(look.detection);
+    if let Some(claim) = lockdown::claim(look, &engine) {
+        return lockdown::verification(look, &engine, claim);
+    }
     let flash = witness::flash(look);
     let boot = witness::boot(look, &engine);
     let contradictions = witness::contradictions(look.detection, &engine, &flash);
@@ -246,6 +267,7 @@ pub fn verify(look: &Look<'_>) -> Verification {
         findings: findings::findings(look, &engine, verdict, judgment.reason),
         not_assessed: findings::not_assessed(look),
         contradictions,
+        lockdown: None,
         next: judgment.next,
         new: is_new(look, verdict, exit, reason),
         amt,

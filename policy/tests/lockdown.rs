@@ -6,14 +6,18 @@ mod case;
 
 use case::Case;
 use oob_policy::{
-    Assessment, Channel, ChannelState, Exit, Outcome, Proof, Report, Reversibility, Severity, SoftDisable,
-    Status, StepKind, Value, assess,
+    Assessment, Channel, ChannelState, Exit, LockedDown, Outcome, Proof, Report, Reversibility, Severity,
+    SoftDisable, Status, StepKind, Value, assess,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
 
 const LOCKDOWN: &str = "[\"lockdown\"]";
 const LADDER: &str = "[\"soft-disable\", \"lockdown\", \"report-only\"]";
+
+fn off_by(event: &str) -> LockedDown {
+    LockedDown { event: event.to_owned(), mebx_escrow: None }
+}
 
 /// Why a machine is not locked down.
 fn skipped(case: &Case) -> String {
@@ -73,7 +77,7 @@ fn what_the_firmware_would_refuse_is_not_sent() {
 #[test]
 fn amt_that_is_off_stays_so() {
     let off = locking().fact("intel.amt.verdict", "disabled").amt("unknown", "unknown");
-    let ours = |case: Case| case.history(|it| it.locked_down = Some("e1-off".to_owned()));
+    let ours = |case: Case| case.history(|it| it.locked_down = Some(off_by("e1-off")));
     let hidden = ours(locking().fact("intel.amt.verdict", "absent-or-disabled").amt("unknown", "unknown"));
     for (case, event) in [(off.clone(), None), (ours(off), Some("e1-off")), (hidden, Some("e1-off"))] {
         let plan = case.plan();
@@ -168,7 +172,7 @@ proptest! {
         ours in any::<bool>(),
     ) {
         let case = locking().fact("intel.amt.verdict", verdict).amt(provisioning, mode).fact("intel.amt.version", version);
-        let case = case.history(|it| it.locked_down = ours.then(|| "e1".to_owned()));
+        let case = case.history(|it| it.locked_down = ours.then(|| off_by("e1")));
         let locks = case.plan().steps.iter().any(|step| matches!(step.what, StepKind::AmtLockdown { .. }));
         let may = ["capable", "standard-manageability"].contains(&verdict)
             && (provisioning, mode) == ("pre", "none")

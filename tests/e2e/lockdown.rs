@@ -241,3 +241,63 @@ fn a_device_that_cannot_be_read_back_is_told_as_unknown() {
     assert_eq!((count(&machine, PTHI), &machine.state()["amt_disabled"]), (1, &true.into()));
     assert_rests(&machine, scratch.path(), "the next run sees it off");
 }
+
+/// Starts the machine again as far as its kernel tells: another boot id.
+fn boots(machine: &Machine, boot: u8) {
+    let file = machine.dir.join("proc/sys/kernel/random/boot_id");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, format!("00000000-0000-4000-8000-0000000000{boot:02}\n")).unwrap();
+}
+
+/// Looks, and compares verdict, exit code, reason and whether org state changed.
+#[track_caller]
+pub(crate) fn verify(machine: &Machine, dir: &Path, expected: (&str, i32, &str, bool)) -> Value {
+    let mut arguments = vec!["verify".to_owned(), "--json".to_owned()];
+    for (name, path) in [("--root", &machine.dir), ("--out", &dir.join("out"))] {
+        arguments.extend([name.to_owned(), path.to_str().unwrap().to_owned()]);
+    }
+    let mutating = machine.mutating_calls();
+    let run = agent(arguments);
+    let result = json(&run);
+    let told = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
+    let changed = result["changed"] == true;
+    assert_eq!(
+        (told("verdict").as_str(), code(&run).unwrap(), told("reason").as_str(), changed),
+        expected,
+        "{result:#}\n{}",
+        text(&run.stderr)
+    );
+    assert_eq!(machine.mutating_calls(), mutating, "a look changes nothing");
+    result
+}
+
+#[test]
+fn verify_says_effective_on_a_later_boot_only() {
+    for profile in ["vpro-desktop-amt16", "vpro-desktop-amt16-1"] {
+        let scratch = scratch();
+        let machine = Machine::start(profile, &scratch.path().join("vpro"), &[]);
+        boots(&machine, 1);
+        let dir = scratch.path();
+        assert_locked(&apply(&machine, dir), &machine, dir, profile);
+        let look = |expected| verify(&machine, dir, expected);
+        look(("staged", 10, "same-boot", false));
+        boots(&machine, 2);
+        let result = look(("effective", 8, "default-mebx-password", true));
+        assert!(result["text"].as_str().unwrap().contains("default MEBx password"), "{result:#}");
+        let names: Vec<_> =
+            result["evidence"].as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
+        assert_eq!(names.contains(&"mhc".into()), profile.ends_with("-1"), "{names:?}");
+        let event = result["event"].clone();
+        let again = look(("effective", 8, "default-mebx-password", false));
+        assert_eq!((&again["event"], event.is_null()), (&event, false));
+        // The look is no lockdown of its own: apply still names the run that did it.
+        assert_rests(&machine, dir, profile);
+        look(("effective", 8, "default-mebx-password", false));
+        // Enabled again: a machine of the same make in its place, on.
+        drop(machine);
+        let machine = Machine::start(profile, &dir.join("vpro"), &[]);
+        boots(&machine, 3);
+        verify(&machine, dir, ("staged", 9, "lockdown-reverted", true));
+        verify(&machine, dir, ("staged", 9, "lockdown-reverted", false));
+    }
+}

@@ -206,7 +206,7 @@ async fn settle(
 fn record(run: &mut Run<'_>, call: &'static str, seen: String, proven: bool) -> Result<Off, Failure> {
     let body = json!({
         "channel": "amt", "method": "lockdown", "call": call, "proof": if proven { "read-back" } else { "client-gone" },
-        "seen": seen, "mebx": "not-changed",
+        "seen": seen, "mebx": "not-changed", "boot_id": run.detection.known("host.boot_id"),
     });
     let event = run.chain.record(run.store, Kind::Neutralized, body);
     let event = event.map_err(|error| Failure::not_recorded("AMT was switched off", &error))?;

@@ -26,6 +26,11 @@ pub(super) async fn state(machine: &Machine) -> Result<AmtSwitch, String> {
     decode_is_change_to_amt_enabled(&reply).map_err(|error| error.to_string())
 }
 
+/// Whether AMT is on, as the firmware says; none where it does not tell.
+pub async fn amt_enabled(machine: &Machine) -> Option<bool> {
+    state(machine).await.ok()?.amt_enabled
+}
+
 /// Why the firmware did not say that it switched AMT.
 pub(super) enum NotSwitched {
     /// It said no.

@@ -41,6 +41,7 @@ mod upgrade;
 
 use failure::Failure;
 use known::Goal;
+pub use mhc::amt_enabled;
 pub use ours::login_realm;
 pub(crate) use proof::cnonce;
 use setup::Wish;

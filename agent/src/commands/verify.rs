@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use super::detect::{look, open_machine};
 use super::{Stop, print, print_json, verify_remote};
-use crate::carry_out::login_realm;
+use crate::carry_out::{amt_enabled, login_realm};
 use crate::cli::Verify;
 use crate::error::chain_of;
 use crate::firmware::Image;
@@ -48,9 +48,17 @@ pub(super) async fn verify(arguments: &Verify) -> Result<Exit, Stop> {
         Some(_) => login_realm(&machine, &claimed.history).await.map_or_else(AmtSeen::Silent, AmtSeen::Realm),
         None => AmtSeen::NotAsked,
     };
-    let seen = Seen { detection: &detection, device_id, flash: flash.as_ref(), amt: &amt };
+    let amt_on = match &claimed.claims.locked_down {
+        Some(_) => amt_enabled(&machine).await,
+        None => None,
+    };
+    let seen = Seen { detection: &detection, device_id, flash: flash.as_ref(), amt: &amt, amt_on };
     let mut result = seen.compare_with(&claimed);
-    let mut recorded = claimed.claims.recorded.as_ref().map(|it| it.event.clone());
+    let held = match (&result.lockdown, &claimed.claims.locked_down) {
+        (Some(_), Some(lockdown)) => lockdown.recorded.as_ref(),
+        _ => claimed.claims.recorded.as_ref(),
+    };
+    let mut recorded = held.map(|it| it.event.clone());
     let mut changed = false;
     if result.new {
         match record(&store, &seen, signer) {
@@ -63,7 +71,8 @@ pub(super) async fn verify(arguments: &Verify) -> Result<Exit, Stop> {
         }
     }
     // Of a look that is not worth an event, none is named as holding it.
-    let event = recorded.filter(|_| matches!(result.exit, Exit::Satisfied | Exit::Drift));
+    let event = recorded
+        .filter(|_| matches!(result.exit, Exit::Satisfied | Exit::Drift) || result.verdict.is_effective());
     if arguments.json {
         print_json(&document(arguments, &detection, &claimed, &result, changed, event.as_deref()))
     } else {
@@ -78,6 +87,7 @@ struct Seen<'a> {
     device_id: &'a str,
     flash: Option<&'a FlashEvidence>,
     amt: &'a AmtSeen,
+    amt_on: Option<bool>,
 }
 
 impl Seen<'_> {
@@ -88,6 +98,7 @@ impl Seen<'_> {
             detection: self.detection,
             flash: self.flash,
             amt: self.amt,
+            amt_on: self.amt_on,
             now: OffsetDateTime::now_utc().unix_timestamp(),
         })
     }
@@ -147,6 +158,7 @@ fn record(
     let mut body = json!({
         "channel": CHANNEL, "verdict": result.verdict, "reason": result.reason, "exit_code": result.exit.code(),
         "engine": result.engine, "confidence": result.confidence, "text": result.text, "amt": result.amt,
+        "lockdown": result.lockdown,
         "staged": staged.map(|it| &it.event), "original_sha256": staged.map(|it| &it.original_sha256),
         "result_sha256": staged.map(|it| &it.result_sha256),
         "boot_id": seen.detection.known("host.boot_id"), "bios": seen.detection.known("host.bios.version"),
@@ -188,7 +200,7 @@ fn document(
         "schema": "oob-verify/1", "root": detection.root, "device_id": detection.device_id,
         "exit_code": result.exit.code(), "reason": result.reason, "changed": changed, "text": result.text,
         "verdict": result.verdict, "confidence": result.confidence, "engine": result.engine,
-        "claimed": { "staged": claimed.history.staged, "amt": claimed.history.amt.as_ref().map(|it| &it.event) },
+        "claimed": { "staged": claimed.history.staged, "lockdown": result.lockdown, "amt": claimed.history.amt.as_ref().map(|it| &it.event) },
         "evidence": result.evidence, "contradictions": result.contradictions, "findings": result.findings,
         "next": result.next, "amt": result.amt, "not_assessed": result.not_assessed, "event": event,
         "out": arguments.out.display().to_string(),

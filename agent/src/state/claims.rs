@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use oob_policy::{Claims, History, Moment, Recorded, Rung, WasEffective};
+use oob_policy::{Claims, History, Lockdown, Moment, Recorded, Rung, WasEffective};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -18,6 +18,7 @@ pub const CHANNEL: &str = "me";
 ///
 /// - `observed`: `{"facts": [..], "outcomes": [{"step", "exit"}]}`, for the run that staged an image or that last
 ///   dealt with a policy which asks to neutralize;
+/// - `neutralized`, `verified` with a `"lockdown"`: the same about AMT that the event of that id switched off;
 /// - `neutralized`, `verified`: `{"channel": "me", "verdict", "reason", "engine", "result_sha256", "boot_id", "bios",
 ///   "evidence": [{"name", "says"}]}`.
 pub fn claims(stored: &Stored, history: &History) -> Claims {
@@ -37,13 +38,59 @@ pub fn claims(stored: &Stored, history: &History) -> Claims {
         since: run.map(|((_, id), event)| since(id, event, &events)),
         pending: run.is_some_and(|(_, event)| outcomes(event).any(|it| text(it, "exit") == Some("pending"))),
         effective: looks.iter().fold(None, |before, ((_, id), event)| still_effective(before, id, event)),
-        recorded: looks.last().map(|((_, id), event)| Recorded {
-            event: (*id).to_owned(),
-            verdict: text(&event.body, "verdict").unwrap_or_default().to_owned(),
-            reason: text(&event.body, "reason").unwrap_or_default().to_owned(),
-            boot_id: text(&event.body, "boot_id").map(str::to_owned),
-            flash_denied: flash_denied(event),
-        }),
+        recorded: looks.last().map(|((_, id), event)| recorded(id, event)),
+        locked_down: lockdown(history, &events),
+    }
+}
+
+/// AMT that a run of ours switched off, or else found off where policy asks for that; a run that used AMT since, or
+/// switched it on, ends the claim.
+fn lockdown(history: &History, events: &BTreeMap<(u64, &str), &Event>) -> Option<Lockdown> {
+    let ((_, id), event) = match &history.locked_down {
+        Some(off) => events.iter().find(|((_, id), _)| *id == off.event)?,
+        None if history.amt.is_some() || history.enabled.is_some() => return None,
+        None => events.iter().fold(None, |first, next| match found(next.1) {
+            Some(true) => first.or(Some(next)),
+            Some(false) => None,
+            None => first,
+        })?,
+    };
+    let mut moment = since(id, event, events);
+    if let Some(boot_id) = text(&event.body, "boot_id") {
+        moment.boot_id = Some(boot_id.to_owned());
+    }
+    let looks = events.iter().filter(|(_, look)| {
+        matches!(look.kind, Kind::Neutralized | Kind::Verified) && text(&look.body, "lockdown") == Some(*id)
+    });
+    Some(Lockdown {
+        since: moment,
+        mebx_escrow: history.locked_down.as_ref().and_then(|off| off.mebx_escrow.clone()),
+        recorded: looks.last().map(|((_, id), event)| recorded(id, event)),
+    })
+}
+
+/// Whether a run found AMT off where policy asks for that, or on; none where it tells neither.
+fn found(event: &Event) -> Option<bool> {
+    let off = |it: &Value| {
+        text(it, "step") == Some("neutralize.locked-down") && text(it, "status") == Some("already_so")
+    };
+    if event.kind != Kind::Observed {
+        return None;
+    }
+    let facts = event.body.get("facts").and_then(Value::as_array);
+    let verdict = facts.into_iter().flatten().find(|fact| text(fact, "name") == Some("intel.amt.verdict"));
+    let on =
+        ["capable", "standard-manageability"].map(Some).contains(&verdict.and_then(|it| text(it, "value")));
+    if outcomes(event).any(off) { Some(true) } else { on.then_some(false) }
+}
+
+fn recorded(id: &str, event: &Event) -> Recorded {
+    Recorded {
+        event: id.to_owned(),
+        verdict: text(&event.body, "verdict").unwrap_or_default().to_owned(),
+        reason: text(&event.body, "reason").unwrap_or_default().to_owned(),
+        boot_id: text(&event.body, "boot_id").map(str::to_owned),
+        flash_denied: flash_denied(event),
     }
 }
 
@@ -51,6 +98,7 @@ pub fn claims(stored: &Stored, history: &History) -> Claims {
 fn is_look_at(event: &Event, result: Option<&str>) -> bool {
     matches!(event.kind, Kind::Neutralized | Kind::Verified)
         && text(&event.body, "channel") == Some(CHANNEL)
+        && text(&event.body, "lockdown").is_none()
         && text(&event.body, "result_sha256") == result
 }
 
@@ -228,5 +276,45 @@ mod tests {
         bodies.push((Kind::Staged, "r6", staged("cc")));
         let claims = told(&stored(&bodies));
         assert_eq!((claims.effective, claims.recorded), (None, None));
+    }
+
+    #[test]
+    fn a_lockdown_is_claimed_until_amt_is_used_or_found_on() {
+        let off = || json!({"channel": "amt", "method": "lockdown", "boot_id": "b1", "mebx_escrow": "amt-mebx.1.00.age"});
+        let seen = |verdict: &str, steps: Value| {
+            let fact = json!({"name": "intel.amt.verdict", "value": verdict, "confidence": "observed"});
+            json!({"facts": [fact], "outcomes": steps})
+        };
+        let found_off = || {
+            seen(
+                "disabled",
+                json!([{"step": "neutralize.locked-down", "status": "already_so", "exit": "impossible"}]),
+            )
+        };
+        let look = |id: &str| json!({"channel": "me", "lockdown": id, "verdict": "effective", "reason": "satisfied", "boot_id": "b2"});
+        let mut bodies = vec![(Kind::Neutralized, "r1", off())];
+        let first = stored(&bodies).events[0].id.clone();
+        let claim = told(&stored(&bodies)).locked_down.unwrap();
+        assert_eq!(
+            (claim.since.event.as_str(), claim.since.boot_id.as_deref()),
+            (first.as_str(), Some("b1"))
+        );
+        assert_eq!((claim.mebx_escrow.as_deref(), claim.recorded), (Some("amt-mebx.1.00.age"), None));
+        // Its looks are its own, and none of the engine's.
+        bodies.push((Kind::Neutralized, "r2", look(&first)));
+        bodies.push((Kind::Neutralized, "r3", look("e1-other")));
+        let claims = told(&stored(&bodies));
+        assert_eq!(claims.locked_down.unwrap().recorded.unwrap().event, stored(&bodies).events[1].id);
+        assert_eq!((claims.effective, claims.recorded), (None, None));
+        bodies.push((Kind::Note, "r4", json!({"channel": "amt", "switched_on": true})));
+        assert_eq!(told(&stored(&bodies)).locked_down, None, "switched on by ours");
+        // Off by others: since the first run that found it so without a break.
+        let mut bodies = vec![(Kind::Observed, "r1", found_off()), (Kind::Observed, "r2", found_off())];
+        let claim = told(&stored(&bodies)).locked_down.unwrap();
+        assert_eq!((claim.since.event, claim.mebx_escrow), (stored(&bodies).events[0].id.clone(), None));
+        bodies.push((Kind::Observed, "r3", seen("capable", json!([]))));
+        assert_eq!(told(&stored(&bodies)).locked_down, None);
+        bodies.push((Kind::Observed, "r4", found_off()));
+        assert_eq!(told(&stored(&bodies)).locked_down.unwrap().since.event, stored(&bodies).events[3].id);
     }
 }

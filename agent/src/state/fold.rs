@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oob_policy::{AmtOurs, Channel, Enabled, History, RemoteProof, Staged, TlsLeaf};
+use oob_policy::{AmtOurs, Channel, Enabled, History, LockedDown, RemoteProof, Staged, TlsLeaf};
 
 use super::Stored;
 use super::event::{Event, Kind, SignedEvent};
@@ -228,7 +228,7 @@ fn staged(id: &str, event: &Event) -> Option<Staged> {
 /// What a run of ours last did about AMT being on at all.
 enum Switch {
     On(Enabled),
-    Off(String),
+    Off(LockedDown),
     /// It used AMT, which was on, whoever switched it.
     Used,
 }
@@ -238,8 +238,8 @@ impl Switch {
         if let Self::On(enabled) = self { Some(enabled) } else { None }
     }
 
-    fn off(self) -> Option<String> {
-        if let Self::Off(event) = self { Some(event) } else { None }
+    fn off(self) -> Option<LockedDown> {
+        if let Self::Off(off) = self { Some(off) } else { None }
     }
 }
 
@@ -249,7 +249,10 @@ fn last_switch(events: &BTreeMap<&str, &Event>) -> Option<Switch> {
         let lockdown = text(event, "method").as_deref() == Some("lockdown");
         match event.kind {
             _ if !is_amt(event) => None,
-            Kind::Neutralized if lockdown => Some(Switch::Off(id.to_owned())),
+            Kind::Neutralized if lockdown => Some(Switch::Off(LockedDown {
+                event: id.to_owned(),
+                mebx_escrow: text(event, "mebx_escrow"),
+            })),
             Kind::Note if flag("switched_on") => {
                 Some(Switch::On(Enabled { event: id.to_owned(), boot_id: text(event, "boot_id") }))
             }

@@ -152,7 +152,7 @@ fn the_last_lockdown_of_amt_is_known_and_that_of_the_engine_is_another_thing() {
     let second = sign(3, Some(&first), Kind::Neutralized, off);
     let other = sign(4, Some(&second), Kind::Note, json!({"channel": "amt", "method": "lockdown"}));
     let locked = |events: &[&SignedEvent]| {
-        fold(&stored(events.iter().map(|it| (*it).clone()).collect()), &[]).locked_down
+        fold(&stored(events.iter().map(|it| (*it).clone()).collect()), &[]).locked_down.map(|it| it.event)
     };
     assert_eq!(locked(&[&engine, &other]), None);
     assert_eq!(locked(&[&engine, &first]), Some(first.id.clone()));
@@ -173,7 +173,7 @@ fn amt_is_as_the_last_of_our_runs_switched_it() {
     let four = off(4, Some(&used));
     let folded = |events: &[&SignedEvent]| {
         let history = fold(&stored(events.iter().map(|it| (*it).clone()).collect()), &[]);
-        (history.enabled.map(|it| (it.event, it.boot_id)), history.locked_down)
+        (history.enabled.map(|it| (it.event, it.boot_id)), history.locked_down.map(|it| it.event))
     };
     assert_eq!(folded(&[&one]), (None, Some(one.id.clone())));
     assert_eq!(folded(&[&one, &two]), (Some((two.id.clone(), Some("b1".to_owned()))), None));

@@ -67,6 +67,16 @@ pub(super) fn findings(look: &Look<'_>, engine: &Engine, verdict: Rung, reason: 
     if verdict == Rung::NotNeutralizable && look.detection.text("host.cpu.vendor") == "amd" {
         add("amd-psp", Severity::Info, &amd(look.detection));
     }
+    found.extend(of_history(look));
+    found
+}
+
+/// What an auditor should see of org state itself.
+pub(super) fn of_history(look: &Look<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut add = |id: &str, severity, text: &str| {
+        found.push(Finding { id: id.to_owned(), severity, text: text.to_owned() });
+    };
     if look.history.forked {
         add(
             "history-forked",

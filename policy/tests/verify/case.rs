@@ -16,6 +16,7 @@ pub(super) struct Case {
     pub(super) claims: Claims,
     pub(super) flash: Option<FlashEvidence>,
     pub(super) amt: AmtSeen,
+    pub(super) amt_on: Option<bool>,
     pub(super) now: i64,
 }
 
@@ -32,7 +33,15 @@ impl Case {
             ..History::default()
         };
         let claims = Claims { since: Some(then("boot-1", NOW)), ..Claims::default() };
-        let case = Self { facts: Vec::new(), history, claims, flash: None, amt: AmtSeen::NotAsked, now: NOW };
+        let case = Self {
+            facts: Vec::new(),
+            history,
+            claims,
+            flash: None,
+            amt: AmtSeen::NotAsked,
+            amt_on: None,
+            now: NOW,
+        };
         case.fact("host.boot_id", "boot-2")
             .fact("host.cpu.vendor", "intel")
             .fact("host.bios.version", "1.2")
@@ -161,6 +170,7 @@ impl Case {
             detection: &detection,
             flash: self.flash.as_ref(),
             amt: &self.amt,
+            amt_on: self.amt_on,
             now: self.now,
         })
     }

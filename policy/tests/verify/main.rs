@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of this is test code")]
 
 mod case;
+mod lockdown;
 
 use oob_policy::{AmtOurs, AmtSeen, Confidence, Exit, Fact, OpenChange, Recorded, Rung, Strap, Value};
 use proptest::prelude::*;

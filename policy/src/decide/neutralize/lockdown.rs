@@ -23,10 +23,12 @@ pub(super) fn judge<'a>(case: &Case<'a>) -> Judgment<'a> {
     }
     match detection.text("intel.amt.verdict") {
         "capable" | "standard-manageability" => {}
-        "disabled" => return Judgment::LockedDown(case.history.locked_down.clone()),
+        "disabled" => {
+            return Judgment::LockedDown(case.history.locked_down.as_ref().map(|it| it.event.clone()));
+        }
         // The firmware of some machines hides AMT's client when AMT is off, so our own record decides.
         "absent-or-disabled" if case.history.locked_down.is_some() => {
-            return Judgment::LockedDown(case.history.locked_down.clone());
+            return Judgment::LockedDown(case.history.locked_down.as_ref().map(|it| it.event.clone()));
         }
         "absent" => return skip("this machine has no AMT to switch off".to_owned()),
         other => {
@@ -75,7 +77,7 @@ const FIRST_SWITCHABLE: (u64, u64) = (16, 1);
 
 /// What somebody did since our own run, if that had switched it off.
 pub(super) fn enabled_again(case: &Case<'_>) -> Option<String> {
-    let event = case.history.locked_down.as_ref()?;
+    let event = &case.history.locked_down.as_ref()?.event;
     Some(format!(
         "event {event} says that AMT was switched off, and it is on: somebody enabled it again, in MEBx or by another \
          program"
