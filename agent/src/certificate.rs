@@ -167,7 +167,7 @@ const SCHEMES: [(SignatureScheme, &dyn RsaEncoding); 4] = [
 ];
 
 /// Where a reference leads.
-fn resolve(place: &Reference) -> Result<PathBuf, String> {
+pub(crate) fn resolve(place: &Reference) -> Result<PathBuf, String> {
     match place {
         Reference::File(path) => Ok(PathBuf::from(path)),
         Reference::Credential(name) => match env::var_os("CREDENTIALS_DIRECTORY") {
@@ -180,7 +180,8 @@ fn resolve(place: &Reference) -> Result<PathBuf, String> {
     }
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+/// The bytes of a file that is small, wiped when dropped.
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let shown = path.display();
     let fail = |error: std::io::Error| format!("reading {shown}: {error}");
     let file = open_regular(path).map_err(fail)?;

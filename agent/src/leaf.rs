@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use oob_policy::Detection;
+use oob_wsman::x509::certificate_facts;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, Error, ExtendedKeyUsagePurpose, Issuer, KeyUsagePurpose,
     PKCS_RSA_SHA256, PublicKeyData, SerialNumber, SignatureAlgorithm, SigningKey,
@@ -80,7 +81,11 @@ pub fn request_in_full(name: &str, key: &DeviceKey) -> Result<Vec<u8>, String> {
 /// # Errors
 /// A sentence for people.
 pub fn issue(name: &str, key: &DeviceKey, issuer: Option<&Certified>) -> Result<Vec<u8>, String> {
-    let params = params(name)?;
+    let mut params = params(name)?;
+    // One that outlives its CA would be believed by nobody in the end.
+    if let Some(ends) = issuer.and_then(|ca| ends(ca)) {
+        params.not_after = params.not_after.min(ends);
+    }
     let made = match issuer {
         Some(ca) => {
             let held = ca.chain.first().ok_or("the TLS CA has no certificate")?.as_slice();
@@ -94,6 +99,11 @@ pub fn issue(name: &str, key: &DeviceKey, issuer: Option<&Certified>) -> Result<
         }
     };
     Ok(made.map_err(|error| unmade(&error))?.der().to_vec())
+}
+
+fn ends(ca: &Certified) -> Option<OffsetDateTime> {
+    let facts = certificate_facts(ca.chain.first()?)?;
+    OffsetDateTime::from_unix_timestamp(facts.not_after).ok()
 }
 
 fn params(name: &str) -> Result<CertificateParams, String> {

@@ -19,6 +19,7 @@ pub mod known;
 pub mod leaf;
 pub mod log;
 pub mod machine;
+pub mod named;
 pub mod probe;
 pub mod remote;
 pub mod report;

@@ -86,7 +86,7 @@ pub struct AmtOurs {
 pub struct TlsLeaf {
     /// Seconds since 1970.
     pub not_after: i64,
-    /// SHA-256 (hex) of the CA's certificate, or `nobody` for one that is pinned.
+    /// SHA-256 (hex) of the CA's certificate, the URL of a CA over HTTPS, or `nobody` for one that is pinned.
     pub issuer: String,
 }
 

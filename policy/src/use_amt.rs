@@ -2,7 +2,7 @@
 
 mod network;
 
-pub use network::{MutualWish, PowerWish, WifiSecurity, WifiWish, is_asserted_word, is_mutual_word};
+pub use network::{MutualWish, PowerWish, WifiSecurity, WifiWish, is_mutual_word};
 
 use serde::{Deserialize, Serialize};
 

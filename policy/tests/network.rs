@@ -95,6 +95,8 @@ fn what_the_machine_or_the_files_cannot_give_is_refused_before_any_call() {
             named(using(MUTUAL), |it| it.mutual_ca = Some(Err("no CA".to_owned()))),
             vec!["refuse.mutual-tls-ca-unusable"],
         ),
+        // AMT that is ours is not called incomplete for a file that cannot be read.
+        (using(MUTUAL).amt("post", "ccm").ours(1), vec!["refuse.mutual-tls-ca-unusable"]),
     ] {
         assert_eq!(case.steps(), steps, "{:?}", case.plan());
         assert!(case.plan().steps.iter().all(|step| match &step.what {

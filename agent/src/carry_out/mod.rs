@@ -10,6 +10,7 @@ use crate::firmware::Image;
 use crate::known::Known;
 use crate::log::Progress;
 use crate::machine::Machine;
+use crate::named::Named;
 use crate::state::{Chain, DirStore, Journal};
 
 mod acm;
@@ -25,11 +26,14 @@ mod lme;
 mod lms;
 mod lockdown;
 mod mhc;
+mod mutual;
 mod ours;
 mod over_tls;
 mod peer;
 mod posture;
+mod power;
 mod proof;
+mod prune;
 mod quirks;
 mod record;
 mod rotate;
@@ -38,6 +42,7 @@ mod setup;
 mod stage;
 mod tls;
 mod upgrade;
+mod wifi;
 
 use failure::Failure;
 use known::Goal;
@@ -64,6 +69,8 @@ pub struct Run<'a> {
     pub issuer: Option<&'a Certified>,
     /// The CA over HTTPS that does, where the rule names that.
     pub enrollment: Option<&'a Enrollment>,
+    /// What other files hold that the rule names for AMT's network.
+    pub named: &'a Named,
     /// Credentials that the operator gave, in the order in which they are tried.
     pub known: &'a [Known],
     /// What else names this device, sealed beside a credential so that a lost index is no lost machine.

@@ -1,6 +1,6 @@
 //! What was proven, as an event and as an outcome.
 
-use oob_policy::{AmtOurs, OpenChange, Outcome, Status, Step, Value};
+use oob_policy::{AmtOurs, OpenChange, Outcome, Status, Step, TlsLeaf, Value, is_mutual_word};
 use serde_json::json;
 
 use super::addresses::Kept;
@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::over_tls::OverTls;
 use super::settings::Applied;
 use super::setup::Session;
+use super::wifi::Written;
 use super::{Run, outcome, with_evidence};
 use crate::state::{JournalEntry, Kind, fold_open};
 
@@ -35,6 +36,7 @@ pub(super) struct Proven<'a> {
 pub(super) struct Held {
     pub(super) settings: Vec<String>,
     pub(super) tls_pin: Option<String>,
+    pub(super) tls_leaf: Option<TlsLeaf>,
     pub(super) mebx_escrow: Option<String>,
     /// The event of that proof.
     pub(super) event: Option<String>,
@@ -45,6 +47,7 @@ impl Held {
         Self {
             settings: ours.settings.clone(),
             tls_pin: ours.tls_pin.clone(),
+            tls_leaf: ours.tls_leaf.clone(),
             mebx_escrow: ours.mebx_escrow.clone(),
             event: Some(ours.event.clone()),
         }
@@ -55,9 +58,9 @@ impl<'a> Proven<'a> {
     /// Client control mode by this run, with nothing set besides.
     pub(super) fn new(open: &'a OpenChange) -> Self {
         const NO_SETTINGS: &Applied =
-            &Applied { settings: Vec::new(), mebx_escrow: None, tls: None, addresses: None };
+            &Applied { settings: Vec::new(), mebx_escrow: None, tls: None, addresses: None, wifi: None };
         const NOTHING_HELD: &Held =
-            &Held { settings: Vec::new(), tls_pin: None, mebx_escrow: None, event: None };
+            &Held { settings: Vec::new(), tls_pin: None, tls_leaf: None, mebx_escrow: None, event: None };
         Self {
             open,
             mode: "ccm",
@@ -74,12 +77,19 @@ impl<'a> Proven<'a> {
     fn settings(&self) -> Vec<String> {
         let name = |word: &str| word.split(" = ").next().unwrap_or_default().to_owned();
         let anew = |word: &&String| self.applied.settings.iter().any(|it| name(it) == name(word));
-        let held = self.held.settings.iter().filter(|word| !anew(word));
+        // Clients' certificates are asked for beside TLS, so TLS that was set anew says for both.
+        let tls_anew = self.applied.tls.is_some();
+        let held =
+            self.held.settings.iter().filter(|word| !anew(word) && !(tls_anew && is_mutual_word(word)));
         held.chain(&self.applied.settings).cloned().collect()
     }
 
     fn tls_pin(&self) -> Option<&String> {
         self.applied.tls.as_ref().map(|tls| &tls.pin).or(self.held.tls_pin.as_ref())
+    }
+
+    fn tls_leaf(&self) -> Option<&TlsLeaf> {
+        self.applied.tls.as_ref().map(|tls| &tls.leaf).or(self.held.tls_leaf.as_ref())
     }
 
     /// What was seen, and no more: an event is what an auditor reads.
@@ -112,7 +122,9 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
         "channel": "amt", "generation": open.generation, "realm": open.realm, "control_mode": mode,
         "escrow": open.escrow, "settings": settings, "mebx_escrow": proven.mebx_escrow(),
         "tls_certificate_sha256": proven.tls_pin(), "settings_held_by": held.event,
-        "wired_addresses": applied.addresses.map(Kept::word),
+        "tls_not_after": proven.tls_leaf().map(|leaf| leaf.not_after),
+        "tls_issuer": proven.tls_leaf().map(|leaf| leaf.issuer.as_str()),
+        "wired_addresses": applied.addresses.map(Kept::word), "wifi_profile": applied.wifi.map(Written::word),
         "proof": proven.evidence(),
     });
     let late = |error| Failure::not_recorded("AMT is set up and proven", &error);
@@ -140,6 +152,12 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
                 "; its certificate was read back, a handshake with this firmware is not verifiable by this build"
             }
         };
+    }
+    if let Some(sentence) = applied.tls.as_ref().and_then(|tls| tls.pruned.sentence()) {
+        text += &format!("; {sentence}");
+    }
+    if let Some(wifi) = applied.wifi {
+        text += &format!("; {}", wifi.sentence());
     }
     if applied.addresses == Some(Kept::Restored) {
         text += "; writing settings changed AMT's wired addresses, which were put back and read back";
@@ -181,6 +199,9 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
         if !seen.quirks.is_empty() {
             add("quirks", seen.quirks.clone().into());
         }
+    }
+    if let Some(wifi) = applied.wifi {
+        add("wifi_profile", wifi.word().into());
     }
     if let Some(file) = proven.mebx_escrow() {
         add("mebx_escrow", file.as_str().into());

@@ -19,11 +19,13 @@ use super::amt::Point;
 use super::credential::Credential;
 use super::failure::{Failure, WsError, described};
 use super::lme::Lme;
+use super::mutual::Clients;
 use super::peer::amt_major;
 use super::proof::{Client, cnonce, ha1};
 use super::setup::Session;
 use super::tls::{Secured, TlsWanted, secure};
-use super::{Run, addresses};
+use super::wifi::Written;
+use super::{Run, addresses, power, wifi};
 use crate::probe;
 
 /// How far AMT's clock may be off after it was set (reference/amt.md 5.8), in seconds.
@@ -39,6 +41,7 @@ pub(super) struct Applied {
     pub(super) tls: Option<Secured>,
     /// None where nothing was written.
     pub(super) addresses: Option<Kept>,
+    pub(super) wifi: Option<Written>,
 }
 
 /// Writes what is wanted, and reads it back.
@@ -54,8 +57,16 @@ pub(super) async fn apply(
     }
     let (mut applied, before) = write_and_check(run, session, &wanted).await?;
     if let Some(wish) = wanted.tls {
-        let wanted =
-            TlsWanted { required: wish == TlsWish::Required, local: local_tls(run), before: before.as_ref() };
+        let clients = wanted.mutual_tls.as_ref().zip(run.named.mutual_ca.as_deref());
+        if wanted.mutual_tls.is_some() && clients.is_none() {
+            return Err(Failure::unchanged("mutual-tls-ca", "the CA of AMT's clients was not read"));
+        }
+        let wanted = TlsWanted {
+            required: wish == TlsWish::Required,
+            local: local_tls(run),
+            before: before.as_ref(),
+            clients: clients.map(|(wish, ca)| Clients { wish, ca }),
+        };
         let secured = secure(run, session, &wanted).await?;
         applied.addresses = Some(secured.addresses);
         applied.tls = Some(secured);
@@ -95,6 +106,13 @@ async fn write_and_check(
     let mut writer = log_in(session).await;
     let before = addresses::read(&mut writer).await?;
     write(&mut writer, wanted, name.as_deref()).await?;
+    let wifi = match &wanted.wifi {
+        Some(wish) => Some(wifi::write(&mut writer, wish, run.named.wifi_passphrase.as_ref()).await?),
+        None => None,
+    };
+    if let Some(wish) = wanted.power {
+        power::write(&mut writer, wish).await?;
+    }
     if let Some((password, _)) = &mebx {
         let point = Point { kind: "mutating", what: "AMT_SetupAndConfigurationService.SetMEBxPassword" };
         probe::before(&point);
@@ -105,6 +123,12 @@ async fn write_and_check(
     drop(writer);
     let mut reader = log_in(session).await;
     check(&mut reader, wanted, name.as_deref()).await?;
+    if let Some(wish) = &wanted.wifi {
+        wifi::check(&mut reader, wish).await?;
+    }
+    if let Some(wish) = wanted.power {
+        power::check(&mut reader, wish).await?;
+    }
     // TLS is written after this, so they are looked at after it.
     let addresses = match wanted.tls {
         Some(_) => None,
@@ -112,7 +136,7 @@ async fn write_and_check(
     };
     run.progress.end("done");
     let mebx_escrow = mebx.map(|(_, file)| file);
-    Ok((Applied { settings: wanted.words(), mebx_escrow, tls: None, addresses }, before))
+    Ok((Applied { settings: wanted.words(), mebx_escrow, tls: None, addresses, wifi }, before))
 }
 
 /// A login of its own: over a new channel, with a fresh nonce.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use oob_policy::shown;
+use oob_policy::{Exit, TlsLeaf, shown};
 use oob_wsman::classes::Reference;
 use oob_wsman::classes::amt::{GeneralSettings, commit_changes};
 use oob_wsman::classes::certificates::{
@@ -17,11 +17,14 @@ use oob_wsman::classes::tls::{
     LOCAL, REMOTE, TlsCredentialContext, TlsSettingData, create_credential_context, put_credential_context,
 };
 use oob_wsman::pthi::PtStatus;
-use oob_wsman::x509::{certificate_pin, is_request_of, public_key_from_pkcs1};
+use oob_wsman::x509::{certificate_facts, certificate_pin, is_request_of, public_key_from_pkcs1};
 
 use super::addresses::{Addresses, Kept};
 use super::failure::{Failure, WsError, described};
+use super::mutual::{self, Clients};
+use super::peer::Pin;
 use super::proof::Client;
+use super::prune::{self, Pruned};
 use super::settings::{log_in, marked, mutating, refused};
 use super::setup::Session;
 use super::{Run, addresses};
@@ -45,6 +48,8 @@ pub(super) struct Secured {
     /// The CA over HTTPS that issued it.
     pub(super) issued_by: Option<String>,
     pub(super) addresses: Kept,
+    pub(super) leaf: TlsLeaf,
+    pub(super) pruned: Pruned,
 }
 
 /// How TLS is to be.
@@ -55,6 +60,8 @@ pub(super) struct TlsWanted<'a> {
     pub(super) local: bool,
     /// The wired addresses before the first write.
     pub(super) before: Option<&'a Addresses>,
+    /// The network's clients must show a certificate.
+    pub(super) clients: Option<Clients<'a>>,
 }
 
 /// Gives AMT a key and a certificate, switches TLS on and sees it served.
@@ -63,7 +70,8 @@ pub(super) async fn secure(
     session: &mut Session<'_>,
     wanted: &TlsWanted<'_>,
 ) -> Result<Secured, Failure> {
-    let TlsWanted { required, local, before } = *wanted;
+    let TlsWanted { required, local, before, clients } = *wanted;
+    let old = session.lme.pin();
     run.progress.begin("amt: giving AMT a key and a certificate of its own");
     let mut admin = log_in(session).await;
     let key = make_key(run, &mut admin).await?;
@@ -118,29 +126,80 @@ pub(super) async fn secure(
     };
     let pin = certificate_pin(&der);
     let sha256 = hex(&pin);
+    let leaf = leaf_of(run, &der)?;
     // A run that dies behind this line leaves a device that speaks TLS with this certificate alone.
     run.journal
         .append(JournalEntry::Certificate { sha256: sha256.clone() })
         .map_err(|error| Failure::not_recorded("AMT made a key", &error))?;
     let added = mutating("certificate", admin.invoke(&add_certificate(&der))).await?;
     let certificate = named(&added, "certificate")?;
+    if let Some(clients) = clients {
+        mutual::trust(&mut admin, clients).await?;
+    }
     serve(&mut admin, &certificate).await?;
     run.progress.end("done");
 
     run.progress.begin("amt: switching TLS on and seeing the certificate served");
-    switch_on(&mut admin, REMOTE, Some(!required)).await?;
+    switch_on(&mut admin, REMOTE, Some(!required), clients).await?;
     if local {
-        switch_on(&mut admin, LOCAL, None).await?;
+        switch_on(&mut admin, LOCAL, None, None).await?;
     }
     commit(&mut admin).await?;
     drop(admin);
     if local {
         session.lme.pin_to(pin);
     }
-    let served = Served { certificate, der, required, local };
-    let addresses = read_back(run, session, &served, before).await?;
+    let served = Served { certificate, der, required, local, clients };
+    let mut seen = read_back(run, session, &served, before).await;
+    if let (Err(failure), Some(old), true) = (&seen, old, local)
+        && failure.exit == Exit::Indeterminate
+    {
+        let why = failure.text.clone();
+        if put_again(session, &served, old).await? {
+            session.lme.pin_to(pin);
+            seen = read_back(run, session, &served, before).await;
+        }
+        // Where neither answers, nobody can tell.
+        if seen.is_err() && answers_with(session, old).await {
+            return Err(prune::stale(&why));
+        }
+    }
+    let addresses = seen?;
+    let pruned = prune::prune(run, session, &sha256).await;
     run.progress.end("done");
-    Ok(Secured { pin: sha256, shaken: local, issued_by: run.enrollment.map(ToString::to_string), addresses })
+    let issued_by = run.enrollment.map(ToString::to_string);
+    Ok(Secured { pin: sha256, shaken: local, issued_by, addresses, leaf, pruned })
+}
+
+/// Some firmware goes on serving a certificate until the one that replaces it is put a second time. False where the old
+/// one is not served either.
+async fn put_again(session: &mut Session<'_>, served: &Served<'_>, old: Pin) -> Result<bool, Failure> {
+    if !answers_with(session, old).await {
+        return Ok(false);
+    }
+    let mut admin = log_in(session).await;
+    mutating("TLS certificate", admin.send(&put_credential_context(&served.certificate))).await?;
+    commit(&mut admin).await?;
+    Ok(true)
+}
+
+/// Whether AMT answers with this certificate. From now on it is the one that is expected.
+async fn answers_with(session: &mut Session<'_>, pin: Pin) -> bool {
+    session.lme.pin_to(pin);
+    log_in(session).await.get_with::<TlsSettingData>(&[("InstanceID", LOCAL)]).await.is_ok()
+}
+
+fn leaf_of(run: &Run<'_>, der: &[u8]) -> Result<TlsLeaf, Failure> {
+    let facts = certificate_facts(der).ok_or_else(|| {
+        Failure::unchanged("certificate-not-made", "the certificate that was made for AMT cannot be read")
+    })?;
+    let ca = run.issuer.and_then(|issuer| issuer.chain.first());
+    let issuer = match (run.enrollment, ca) {
+        (Some(service), _) => service.to_string(),
+        (None, Some(ca)) => hex(&certificate_pin(ca)),
+        (None, None) => "nobody".to_owned(),
+    };
+    Ok(TlsLeaf { not_after: facts.not_after, issuer })
 }
 
 async fn make_key(run: &Run<'_>, admin: &mut Client<'_, '_>) -> Result<Reference, Failure> {
@@ -180,11 +239,12 @@ async fn switch_on(
     admin: &mut Client<'_, '_>,
     instance: &str,
     cleartext: Option<bool>,
+    clients: Option<Clients<'_>>,
 ) -> Result<(), Failure> {
     let settings = admin.get_to_edit::<TlsSettingData>(&[("InstanceID", instance)]).await;
     let mut settings = settings.map_err(|error| refused("TLS", &error))?;
     settings.set_bool("Enabled", true);
-    settings.set_bool("MutualAuthentication", false);
+    mutual::demand(&mut settings, clients);
     if let Some(cleartext) = cleartext {
         // From AMT 16.1 on there is none, and asking for it is an error.
         let possible = settings.non_secure_connections_supported != Some(false);
@@ -202,19 +262,20 @@ async fn commit(admin: &mut Client<'_, '_>) -> Result<(), Failure> {
 }
 
 /// What should be served.
-struct Served {
+struct Served<'a> {
     /// InstanceID of the certificate.
     certificate: String,
     der: Vec<u8>,
     required: bool,
     local: bool,
+    clients: Option<Clients<'a>>,
 }
 
 /// Over a login of its own, once the ports are up again.
 async fn read_back(
     run: &Run<'_>,
     session: &mut Session<'_>,
-    served: &Served,
+    served: &Served<'_>,
     before: Option<&Addresses>,
 ) -> Result<Kept, Failure> {
     let until = run.machine.until(RESTART);
@@ -245,7 +306,11 @@ async fn read_back(
     Ok(addresses)
 }
 
-async fn check(admin: &mut Client<'_, '_>, served: &Served, remote: TlsSettingData) -> Result<(), Failure> {
+async fn check(
+    admin: &mut Client<'_, '_>,
+    served: &Served<'_>,
+    remote: TlsSettingData,
+) -> Result<(), Failure> {
     let mut read = vec![(REMOTE, remote)];
     if served.local {
         let local = admin.get_with::<TlsSettingData>(&[("InstanceID", LOCAL)]).await;
@@ -255,10 +320,20 @@ async fn check(admin: &mut Client<'_, '_>, served: &Served, remote: TlsSettingDa
         if seen.enabled != Some(true) {
             return Err(differs(instance, "Enabled = true", &format!("{:?}", seen.enabled)));
         }
+        let clients = served.clients.filter(|_| instance == REMOTE);
+        if !mutual::is_demanded(&seen, clients) {
+            let wanted = format!("MutualAuthentication = {} with policy's names", clients.is_some());
+            return Err(differs(instance, &wanted, &format!("{:?}", seen.mutual_authentication)));
+        }
         if instance == REMOTE && served.required && seen.accept_non_secure_connections != Some(false) {
             let seen = format!("{:?}", seen.accept_non_secure_connections);
             return Err(differs(instance, "AcceptNonSecureConnections = false", &seen));
         }
+    }
+    if let Some(clients) = served.clients
+        && !mutual::is_trusted(admin, clients).await?
+    {
+        return Err(differs("its trusted roots", "the CA of its clients among them", "others"));
     }
     let contexts = admin.enumerate::<TlsCredentialContext>().await.map_err(|error| refused("TLS", &error))?;
     if !contexts.iter().any(|context| context.certificate() == Some(&served.certificate)) {

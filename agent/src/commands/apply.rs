@@ -29,6 +29,7 @@ use crate::identity;
 use crate::known::Known;
 use crate::log::Progress;
 use crate::machine::Machine;
+use crate::named::Named;
 use crate::report;
 use crate::state::{
     Chain, DirStore, Durability, EventError, EventPolicy, Journal, Kind, Medium, OrgState, Signer,
@@ -88,6 +89,7 @@ struct Inputs {
     certificate: Option<Certified>,
     issuer: Option<Certified>,
     enrollment: Option<Enrollment>,
+    named: Named,
     known: Vec<Known>,
     context: Context,
 }
@@ -145,7 +147,8 @@ async fn gather(arguments: &Apply) -> Result<Inputs, Stop> {
     let certificate = certificate(&policy, &detection, &mut context);
     let issuer = issuer(&policy, &detection, &mut context);
     let enrollment = enrollment(&policy, &detection, &mut context);
-    Ok(Inputs { policy, machine, detection, image, certificate, issuer, enrollment, known, context })
+    let named = named(&policy, &detection, issuer.as_ref(), &mut context);
+    Ok(Inputs { policy, machine, detection, image, certificate, issuer, enrollment, named, known, context })
 }
 
 /// The credentials that the operator gave: two at most, since AMT locks at the third refusal.
@@ -203,6 +206,12 @@ fn enrollment(policy: &Policy, detection: &Detection, context: &mut Context) -> 
     let Selection::Rule(rule) = select(policy, detection, context) else { return None };
     let ca = rule.amt().tls_ca_service?;
     Enrollment::read(&ca).map_err(|why| context.tls_ca_unusable = Some(why)).ok()
+}
+
+/// The other files that the rule of this machine names for AMT's network.
+fn named(policy: &Policy, detection: &Detection, issuer: Option<&Certified>, context: &mut Context) -> Named {
+    let Selection::Rule(rule) = select(policy, detection, context) else { return Named::default() };
+    Named::read(&rule.amt(), issuer, context)
 }
 
 /// A site or role that no policy could name would silently match nothing.

@@ -325,6 +325,9 @@ fn settings(case: &Case<'_>, draft: &mut Draft) -> AmtSettings {
 fn require_settings(case: &Case<'_>, draft: &mut Draft) {
     let Some(ours) = &case.history.amt else { return };
     let wanted = network::wanted(case);
+    if network::refuse_unread_ca(case, &wanted, draft) {
+        return;
+    }
     let missing = lacking(&wanted, ours);
     if !missing.is_empty() {
         let text = format!(

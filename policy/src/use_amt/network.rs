@@ -76,11 +76,6 @@ pub fn is_mutual_word(word: &str) -> bool {
     [MUTUAL_CA, MUTUAL_NAMES].iter().any(|name| word.split(" = ").next() == Some(name))
 }
 
-/// Whether what was read back cannot show that all of it is as wished: a passphrase is never given out again.
-pub fn is_asserted_word(word: &str) -> bool {
-    word.starts_with("wifi_ssid = ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use oob_policy::{Exit, History, Outcome, Plan, refusal_outcomes};
 
-use super::{Inputs, certificate, enrollment, issuer, look, steps_shown};
+use super::{Inputs, certificate, enrollment, issuer, look, named, steps_shown};
 use crate::carry_out::{Run, carry_out};
 use crate::detect;
 use crate::log::Progress;
@@ -71,6 +71,7 @@ async fn carried_once(
         certificate: inputs.certificate.as_ref(),
         issuer: inputs.issuer.as_ref(),
         enrollment: inputs.enrollment.as_ref(),
+        named: &inputs.named,
         known: &inputs.known,
         aliases: aliases(&inputs.machine),
         progress,
@@ -85,6 +86,7 @@ impl Inputs {
         self.certificate = certificate(&self.policy, &self.detection, &mut self.context);
         self.issuer = issuer(&self.policy, &self.detection, &mut self.context);
         self.enrollment = enrollment(&self.policy, &self.detection, &mut self.context);
+        self.named = named(&self.policy, &self.detection, self.issuer.as_ref(), &mut self.context);
     }
 }
 

@@ -35,15 +35,20 @@ pub(super) fn refuse_impossible(case: &Case<'_>, wanted: &AmtSettings, draft: &m
             impossible("wifi-passphrase-unusable", text);
         }
     }
-    if wanted.mutual_tls.is_some() {
-        let why = match &case.context.named.mutual_ca {
-            Some(Ok(_)) => return,
-            Some(Err(why)) => shown(why),
-            None => "it was not read".to_owned(),
-        };
-        let text = format!("the CA of AMT's clients (`amt.mutual_tls_ca`) cannot be used: {why}");
-        impossible("mutual-tls-ca-unusable", text);
-    }
+    refuse_unread_ca(case, wanted, draft);
+}
+
+/// Which CA AMT's clients are of cannot be compared with what a proof holds unless the file is read.
+pub(super) fn refuse_unread_ca(case: &Case<'_>, wanted: &AmtSettings, draft: &mut Draft) -> bool {
+    let why = match &case.context.named.mutual_ca {
+        _ if wanted.mutual_tls.is_none() => return false,
+        Some(Ok(_)) => return false,
+        Some(Err(why)) => shown(why),
+        None => "it was not read".to_owned(),
+    };
+    let text = format!("the CA of AMT's clients (`amt.mutual_tls_ca`) cannot be used: {why}");
+    refuse(draft, Exit::Impossible, "mutual-tls-ca-unusable", text);
+    true
 }
 
 /// AMT's Wi-Fi interface, as far as it is known.
@@ -64,6 +69,7 @@ pub(super) fn certificate_due(case: &Case<'_>, ours: &AmtOurs) -> Option<(&'stat
             "AMT's TLS certificate was issued by {}, and policy names another CA (SHA-256 {})",
             match leaf.issuer.as_str() {
                 "nobody" => "nobody, it is pinned".to_owned(),
+                issuer if issuer.starts_with("https:") => shown(issuer),
                 issuer => format!("the CA with SHA-256 {}", shown(issuer)),
             },
             shown(ca)
