@@ -88,7 +88,7 @@ pub struct Apply {
     #[arg(long, value_name = "FILE")]
     pub known_credential: Vec<PathBuf>,
 
-    /// Give AMT a new password in place of the known one
+    /// Give AMT a new password in place of the known one, and a new certificate where policy asks for TLS
     #[arg(long, requires = "known_credential")]
     pub rotate: bool,
 
@@ -142,6 +142,10 @@ pub struct Verify {
     /// The password of the machine at --remote: what its escrow file opens to, or one line
     #[arg(long, value_name = "FILE", requires = "remote")]
     pub known_credential: Option<PathBuf>,
+
+    /// A client's certificate with its chain and key, PEM, for AMT that lets in nobody without
+    #[arg(long, value_name = "FILE", requires = "remote")]
+    pub client_certificate: Option<PathBuf>,
 
     /// Where the cleartext port is to be tried, if not at port 16992 of the same host
     #[arg(long, value_name = "HOST:PORT", requires = "remote")]

@@ -6,11 +6,12 @@ mod transport;
 
 pub use address::{Address, Reached, cleartext, reach};
 
-use oob_policy::{AmtOurs, Power, RemoteEnd};
+use oob_policy::{AmtOurs, Mutual, Power, RemoteEnd, claims_mutual_tls};
 use oob_wsman::Secret;
 use oob_wsman::classes::power::AssociatedPowerManagementService;
-use oob_wsman::client::{Client, Error, Login};
+use oob_wsman::client::{Client, Error, Login, probe_realm};
 use oob_wsman::digest::{Ha1, Realm};
+use oob_wsman::verifier::ClientCertificate;
 
 use crate::carry_out::cnonce;
 use crate::error::chain_of;
@@ -29,32 +30,85 @@ pub struct Logins {
     pub wrong_refused: bool,
     /// An Authorization header went out.
     pub login_sent: bool,
+    pub mutual: Mutual,
+}
+
+/// With what this host comes.
+#[derive(Clone, Copy)]
+pub struct Visitor<'a> {
+    pub known: &'a Known,
+    /// For AMT that lets in clients with a certificate only.
+    pub certificate: Option<&'a ClientCertificate>,
 }
 
 /// Logs in where `reached` leads, and reads the power state. Then a wrong password is tried once, and the right one
-/// again, so that a locked account is not taken for a careful one.
-pub async fn prove(reached: &Reached, claim: &AmtOurs, known: &Known) -> Logins {
+/// again, so that a locked account is not taken for a careful one. AMT that asks for a client's certificate is then asked
+/// without one.
+pub async fn prove(reached: &Reached, claim: &AmtOurs, visitor: Visitor<'_>) -> Logins {
     let mut seen = Logins::default();
-    seen.end = match prepare(reached, claim) {
-        Ok((mut remote, realm)) => {
-            let ended = log_in_and_read(&mut remote, &realm, known, &mut seen).await;
+    if claims_mutual_tls(claim) && visitor.certificate.is_none() {
+        seen.end = Some(RemoteEnd::NoClientCertificate);
+        return seen;
+    }
+    seen.end = match prepare(reached, claim, visitor.certificate) {
+        Ok((mut remote, realm, pin)) => {
+            let ended = log_in_and_read(&mut remote, &realm, visitor.known, &mut seen).await;
             seen.login_sent = remote.login_sent();
-            ended.err()
+            match ended {
+                Ok(()) => {
+                    seen.mutual = mutual(reached, pin, &remote).await;
+                    None
+                }
+                Err(end) => Some(turned_away(end, &remote, visitor)),
+            }
         }
         Err(end) => Some(end),
     };
     seen
 }
 
+/// What ended a look before any answer came, where AMT had asked for a client's certificate.
+fn turned_away(end: RemoteEnd, remote: &Remote, visitor: Visitor<'_>) -> RemoteEnd {
+    match end {
+        RemoteEnd::Tls(why) | RemoteEnd::NoCommonTls(why) | RemoteEnd::Unreachable(why) if remote.asked() => {
+            match visitor.certificate {
+                Some(_) => RemoteEnd::ClientCertificateRefused(why),
+                None => RemoteEnd::NoClientCertificate,
+            }
+        }
+        other => other,
+    }
+}
+
+/// Whether a client without a certificate is turned away. No login is sent.
+async fn mutual(reached: &Reached, pin: Option<[u8; 32]>, remote: &Remote) -> Mutual {
+    if pin.is_none() {
+        return Mutual::NotJudged;
+    }
+    if !remote.asked() {
+        return Mutual::NotDemanded;
+    }
+    let Ok(mut bare) = Remote::to(reached, pin, None) else { return Mutual::NotJudged };
+    match probe_realm(&mut bare).await {
+        Ok(_) => Mutual::NotDemanded,
+        Err(_) if bare.asked() => Mutual::Demanded,
+        Err(_) => Mutual::NotJudged,
+    }
+}
+
 /// Events are foreign until they are read: what stands in one may be no certificate's hash and no realm.
-fn prepare(reached: &Reached, claim: &AmtOurs) -> Result<(Remote, Realm), RemoteEnd> {
+fn prepare(
+    reached: &Reached,
+    claim: &AmtOurs,
+    own: Option<&ClientCertificate>,
+) -> Result<(Remote, Realm, Option<[u8; 32]>), RemoteEnd> {
     let broken = |what: &str| RemoteEnd::NotAmt(format!("the claim in org state has no usable {what}"));
     let realm = Realm::new(&claim.realm).ok_or_else(|| broken("realm"))?;
     let pin = match &claim.tls_pin {
         Some(hex) => Some(unhex::<32>(hex).ok_or_else(|| broken("certificate"))?),
         None => None,
     };
-    Ok((Remote::to(reached, pin).map_err(RemoteEnd::Tls)?, realm))
+    Ok((Remote::to(reached, pin, own).map_err(RemoteEnd::Tls)?, realm, pin))
 }
 
 async fn log_in_and_read(

@@ -7,6 +7,7 @@ use oob_policy::{
     AmtOurs, Cleartext, Exit, History, Mutual, RemoteEnd, RemoteResult, RemoteSeen, RootKind,
     claims_tls_only, verify_remote as judge,
 };
+use oob_wsman::verifier::ClientCertificate;
 use serde_json::{Value, json};
 
 use super::verify::unreadable;
@@ -15,7 +16,8 @@ use crate::cli::Verify;
 use crate::error::chain_of;
 use crate::known::Known;
 use crate::log::problem;
-use crate::remote::{Address, cleartext, prove, reach};
+use crate::named::client_certificate;
+use crate::remote::{Address, Visitor, cleartext, prove, reach};
 use crate::report;
 use crate::state::{
     Chain, DirStore, Journal, Kind, Medium, OrgState, Run, Signer, StateError, fold, new_run_id,
@@ -27,6 +29,7 @@ struct Target<'a> {
     cleartext: Option<Address>,
     device_id: &'a str,
     known: Known,
+    certificate: Option<ClientCertificate>,
 }
 
 pub(super) async fn verify(arguments: &Verify, remote: &str) -> Result<Exit, Stop> {
@@ -73,7 +76,9 @@ fn target<'a>(arguments: &'a Verify, remote: &str) -> Result<Target<'a>, Stop> {
         let text = format!("{} is the credential of another device than {device_id}", file.display());
         return Err(usage("known-credential", text));
     }
+    let certificate = arguments.client_certificate.as_deref().map(client_certificate).transpose();
     Ok(Target {
+        certificate: certificate.map_err(|why| usage("client-certificate", why))?,
         address: address(remote)?,
         cleartext: arguments.cleartext.as_deref().map(address).transpose()?,
         device_id,
@@ -149,7 +154,8 @@ async fn look(target: &Target<'_>, claimed: &Claimed) -> Result<RemoteSeen, Stop
         );
         return Err(Stop::new(Exit::Usage, "not-another-host", text));
     }
-    let logins = prove(&reached, claim, &target.known).await;
+    let visitor = Visitor { known: &target.known, certificate: target.certificate.as_ref() };
+    let logins = prove(&reached, claim, visitor).await;
     let complete = logins.end.is_none();
     seen = RemoteSeen {
         end: logins.end,
@@ -157,6 +163,7 @@ async fn look(target: &Target<'_>, claimed: &Claimed) -> Result<RemoteSeen, Stop
         power: logins.power,
         wrong_refused: logins.wrong_refused,
         login_sent: logins.login_sent,
+        mutual: logins.mutual,
         ..seen
     };
     if complete && claims_tls_only(claim) {
@@ -192,8 +199,9 @@ fn record(
         "exit_code": result.exit.code(), "text": result.text, "address": seen.address,
         "transport": seen.transport, "firmware": seen.version,
         "tls_pinned_sha256": claimed.amt.tls_pin, "cleartext": result.cleartext,
+        "mutual_tls": result.mutual_tls,
         "power": result.power, "boot": result.boot, "console": result.console,
-        "proof": if result.verified_remote { json!(PROOF) } else { Value::Null },
+        "proof": if result.verified_remote { json!(proof(seen)) } else { Value::Null },
     });
     let kind = if result.verified_remote { Kind::Verified } else { Kind::Failed };
     Chain::resume(run, signer, &history).record(store, kind, body)
@@ -205,6 +213,12 @@ const PROOF: [&str; 4] = [
     "a wrong password was refused",
     "the right password was taken again after it",
 ];
+
+fn proof(seen: &RemoteSeen) -> Vec<&'static str> {
+    let turned_away =
+        (seen.mutual == Mutual::Demanded).then_some("a client without a certificate was turned away");
+    PROOF.into_iter().chain(turned_away).collect()
+}
 
 /// What was seen was seen, but the org does not know of it.
 fn undelivered(result: &mut RemoteResult, error: &StateError) {
@@ -230,6 +244,7 @@ fn document(
         "exit_code": result.exit.code(), "reason": result.reason, "changed": event.is_some(), "text": result.text,
         "verified_remote": result.verified_remote, "address": seen.address, "transport": seen.transport,
         "firmware": seen.version, "cleartext": result.cleartext,
+        "mutual_tls": result.mutual_tls,
         "power": result.power, "boot": result.boot, "console": result.console,
         "capability": result.capability,
         "claimed": {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::body::Bytes;
 use oob_wsman::client::Transport;
 use oob_wsman::http::{HttpRequest, HttpResponse};
-use oob_wsman::verifier::{Pinned, Refusal, Versions, client_config};
+use oob_wsman::verifier::{Asked, ClientCertificate, Pinned, Refusal, Versions, client_config, show};
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use tokio_rustls::rustls;
@@ -44,18 +44,25 @@ pub(super) struct Remote {
     address: SocketAddr,
     tls: bool,
     login_sent: bool,
+    asked: Asked,
 }
 
 impl Remote {
-    /// Does no I/O. With a pin it is TLS with that certificate and never anything else.
+    /// Does no I/O. With a pin it is TLS with that certificate and never anything else. `own` is shown where it is asked
+    /// for.
     ///
     /// # Errors
     /// A sentence, where TLS cannot be set up.
-    pub(super) fn to(reached: &Reached, pin: Option<[u8; 32]>) -> Result<Self, String> {
+    pub(super) fn to(
+        reached: &Reached,
+        pin: Option<[u8; 32]>,
+        own: Option<&ClientCertificate>,
+    ) -> Result<Self, String> {
         // Without a pin no TLS is spoken at all; the HTTP library wants a configuration all the same, and this one takes no
         // certificate that anybody could make.
         let verifier = Arc::new(Pinned::new(pin.unwrap_or_default()));
-        let config = client_config(verifier, Versions::Tls12And13).map_err(|error| error.to_string())?;
+        let mut config = client_config(verifier, Versions::Tls12And13).map_err(|error| error.to_string())?;
+        let asked = show(&mut config, own);
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
             .https_only(pin.is_some())
@@ -70,7 +77,12 @@ impl Remote {
             .timeout(ANSWER)
             .build()
             .map_err(|error| last_cause(&error))?;
-        Ok(Self { http, address: reached.address, tls: pin.is_some(), login_sent: false })
+        Ok(Self { http, address: reached.address, tls: pin.is_some(), login_sent: false, asked })
+    }
+
+    /// Whether clients were asked for a certificate.
+    pub(super) fn asked(&self) -> bool {
+        self.asked.was()
     }
 
     /// Whether any Authorization header went out.

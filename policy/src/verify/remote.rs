@@ -27,9 +27,10 @@ pub struct RemoteSeen {
 }
 
 /// Whether clients must show a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mutual {
     /// The look ended before, or there is no TLS.
+    #[default]
     NotJudged,
     /// The device asked for none, or let one in that had none.
     NotDemanded,
