@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::amt::{Amt, Standing, Surroundings};
 use crate::chance::Stream;
 use crate::fault::{Fault, Spec};
+use crate::host_tls::HostTls;
 use crate::ledger::Ledger;
 use crate::ports::Ports;
 use crate::profile::Facts;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub lme_drops_on_close: bool,
     /// What maker, MEBx and network gave to the firmware.
     pub surroundings: Surroundings,
+    /// How TLS-only firmware is to behave.
+    pub host_tls: HostTls,
 }
 
 impl Default for Settings {
@@ -36,7 +39,8 @@ impl Default for Settings {
         // 4095 is what AMT was seen to grant (`reference/amt.md` 3.2).
         let (time_scale, apf_window, surroundings) = (1.0, 4095, Surroundings::default());
         let (faults, trace, lme_drops_on_close) = (Vec::new(), false, false);
-        Self { faults, time_scale, seed: 1, trace, apf_window, lme_drops_on_close, surroundings }
+        let host_tls = HostTls::default();
+        Self { faults, time_scale, seed: 1, trace, apf_window, lme_drops_on_close, surroundings, host_tls }
     }
 }
 
@@ -92,7 +96,13 @@ impl Device {
                 Some(fault) => format!("call {number} {name}, fault {fault:?}"),
                 None => format!("call {number} {name}"),
             });
-            fault
+            match fault {
+                Some(Fault::MeRestart) => {
+                    inner.amt.restart_me();
+                    Some(Fault::DropBefore)
+                }
+                fault => fault,
+            }
         })
     }
 

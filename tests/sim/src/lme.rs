@@ -26,10 +26,13 @@ pub fn serve(device: &Device, peer: &Peer) {
         Session { device, peer, stage: Stage::Greeting, slots: Default::default(), next: 5, offered: 0 };
     // AMT greets at once; a host may as well speak first.
     session.send(&Message::Version { major: 1, minor: 0, trigger: 0 });
-    while let Some(datagram) = peer.receive() {
+    let restarts = || device.look(|inner| inner.amt.ports().me_restarted);
+    let life = restarts();
+    while let Some(datagram) = peer.receive().filter(|_| restarts() == life) {
         let step = Message::decode(&datagram).ok_or(End::Broken).and_then(|message| session.take(message));
         match step {
-            Ok(()) => {}
+            Ok(()) if restarts() == life => {}
+            Ok(()) => return, // the firmware that began this session is gone
             Err(End::Broken) => {
                 device.trace(|| "lme: the host broke the protocol".to_owned());
                 session.send(&Message::Disconnect { reason: PROTOCOL_ERROR });
@@ -151,7 +154,10 @@ impl<'a> Session<'a> {
     }
 
     fn ports(&self) -> &'static [u32] {
-        let speaks_tls = self.device.look(|inner| inner.amt.tls(LOCAL).is_some());
+        if self.device.facts.is_host_tls_only() {
+            return PORTS.get(CLEAR_PORTS..).unwrap_or_default();
+        }
+        let speaks_tls = self.device.look(|inner| inner.amt.speaks_tls(LOCAL));
         // A port once offered stays: its binding ends with the session.
         let count = if speaks_tls { PORTS.len() } else { CLEAR_PORTS };
         PORTS.get(..count.max(self.offered)).unwrap_or(&PORTS)
@@ -163,7 +169,7 @@ impl<'a> Session<'a> {
             refusal::UNKNOWN_TYPE
         } else if !self.ports().contains(&port) {
             refusal::CONNECT_FAILED
-        } else if !PORTS.iter().take(forwarded).any(|known| *known == port) {
+        } else if !self.ports().iter().take(forwarded).any(|known| *known == port) {
             refusal::PROHIBITED // offered, and not yet accepted by the host
         } else {
             let door = match port {

@@ -33,7 +33,8 @@ pub fn start(profile: Profile, dir: &Path, settings: Settings) -> Result<Running
         bail!("taking {}: another simulator serves it; end that one or name another --dir", dir.display());
     }
     clear(dir)?;
-    let facts = profile.facts(settings.seed);
+    let mut facts = profile.facts(settings.seed);
+    facts.has_upid &= !settings.host_tls.no_upid;
     host::build(dir, &facts).with_context(|| format!("building the machine in {}", dir.display()))?;
     let time_scale = settings.time_scale;
     let device = Device::new(facts, settings, sim.join("state.json")).context("starting the device")?;
@@ -46,9 +47,11 @@ pub fn start(profile: Profile, dir: &Path, settings: Settings) -> Result<Running
     if device.facts.has_mei() {
         mei::serve(&device, &dir.join("dev/mei0")).context("opening dev/mei0")?;
     }
-    device
-        .tell_ports(Ports::new(dir.join(PORTS), &sim, clear, tls, time_scale))
-        .context("writing ports.json")?;
+    let mut ports = Ports::new(dir.join(PORTS), &sim, clear, tls, time_scale);
+    if let Some(root) = device.look(|inner| inner.amt.on_die_chain().map(|chain| chain.root.clone())) {
+        ports = ports.with_on_die_root(&root);
+    }
+    device.tell_ports(ports).context("writing ports.json")?;
     Ok(Running { dir: dir.to_owned(), device, _lock: lock })
 }
 
