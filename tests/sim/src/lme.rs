@@ -22,17 +22,15 @@ const SLOTS: usize = 8;
 
 /// Serves the session until the peer goes or breaks the protocol.
 pub fn serve(device: &Device, peer: &Peer) {
-    let mut session =
-        Session { device, peer, stage: Stage::Greeting, slots: Default::default(), next: 5, offered: 0 };
+    let life = me_restarts(device);
+    let (slots, stage) = (Default::default(), Stage::Greeting);
+    let mut session = Session { device, peer, life, stage, slots, next: 5, offered: 0 };
     // AMT greets at once; a host may as well speak first.
     session.send(&Message::Version { major: 1, minor: 0, trigger: 0 });
-    let restarts = || device.look(|inner| inner.amt.ports().me_restarted);
-    let life = restarts();
-    while let Some(datagram) = peer.receive().filter(|_| restarts() == life) {
+    while let Some(datagram) = peer.receive().filter(|_| !session.is_dead()) {
         let step = Message::decode(&datagram).ok_or(End::Broken).and_then(|message| session.take(message));
         match step {
-            Ok(()) if restarts() == life => {}
-            Ok(()) => return, // the firmware that began this session is gone
+            Ok(()) => {}
             Err(End::Broken) => {
                 device.trace(|| "lme: the host broke the protocol".to_owned());
                 session.send(&Message::Disconnect { reason: PROTOCOL_ERROR });
@@ -42,6 +40,10 @@ pub fn serve(device: &Device, peer: &Peer) {
             Err(End::Kill) => return peer.kill(),
         }
     }
+}
+
+fn me_restarts(device: &Device) -> u64 {
+    device.look(|inner| inner.amt.ports().me_restarted)
 }
 
 /// Why a session ends.
@@ -66,6 +68,8 @@ enum Stage {
 struct Session<'a> {
     device: &'a Device,
     peer: &'a Peer,
+    /// How often the ME had restarted when it began.
+    life: u64,
     stage: Stage,
     slots: [Option<Channel<'a>>; SLOTS],
     next: usize,
@@ -93,6 +97,11 @@ enum Closing {
 }
 
 impl<'a> Session<'a> {
+    /// Whether the firmware that began it is gone: it ends without a word.
+    fn is_dead(&self) -> bool {
+        me_restarts(self.device) != self.life
+    }
+
     fn send(&self, message: &Message) {
         // A peer that is gone is noticed at the next receive.
         let _ = self.peer.send(&message.encode());
@@ -228,6 +237,9 @@ impl<'a> Session<'a> {
         let host = channel.host;
         if hushed {
             channel.server = None;
+        }
+        if self.is_dead() {
+            return Err(End::Over);
         }
         self.send(&Message::WindowAdjust { recipient: host, bytes: length });
         self.flush(number)

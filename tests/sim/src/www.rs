@@ -124,7 +124,7 @@ impl<'a> Server<'a> {
         match fault {
             Some(Fault::DropAfter) => vec![Act::Close],
             Some(Fault::KillPeerAfter) => vec![Act::Kill],
-            _ if lost => vec![Act::Close],
+            None if lost => vec![Act::Close],
             _ if closes => vec![Act::Send(bytes), Act::Close],
             _ => vec![Act::Send(bytes)],
         }

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test calls may fail it")]
 
+mod begun;
 mod device;
 #[path = "../peer/mod.rs"]
 mod peer;
+mod shown;
 #[path = "../tls/device.rs"]
 #[allow(dead_code, reason = "this crate uses a part of it")]
 mod tls;
