@@ -126,6 +126,12 @@ impl Device {
         look(&self.lock())
     }
 
+    /// How often the ME has restarted: no MEI connection outlives that.
+    #[must_use]
+    pub fn me_restarts(&self) -> u64 {
+        self.look(|inner| inner.amt.ports().me_restarted)
+    }
+
     /// Tells the ports for the first time, and from now on whenever they change.
     ///
     /// # Errors

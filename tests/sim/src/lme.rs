@@ -22,7 +22,7 @@ const SLOTS: usize = 8;
 
 /// Serves the session until the peer goes or breaks the protocol.
 pub fn serve(device: &Device, peer: &Peer) {
-    let life = me_restarts(device);
+    let life = device.me_restarts();
     let (slots, stage) = (Default::default(), Stage::Greeting);
     let mut session = Session { device, peer, life, stage, slots, next: 5, offered: 0 };
     // AMT greets at once; a host may as well speak first.
@@ -40,10 +40,6 @@ pub fn serve(device: &Device, peer: &Peer) {
             Err(End::Kill) => return peer.kill(),
         }
     }
-}
-
-fn me_restarts(device: &Device) -> u64 {
-    device.look(|inner| inner.amt.ports().me_restarted)
 }
 
 /// Why a session ends.
@@ -99,7 +95,7 @@ enum Closing {
 impl<'a> Session<'a> {
     /// Whether the firmware that began it is gone: it ends without a word.
     fn is_dead(&self) -> bool {
-        me_restarts(self.device) != self.life
+        self.device.me_restarts() != self.life
     }
 
     fn send(&self, message: &Message) {

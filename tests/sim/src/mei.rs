@@ -245,7 +245,8 @@ fn connect(device: &Device, slots: &Slots, socket: &Arc<OwnedFd>) {
             match client {
                 Client::Lme => lme::serve(device, &peer),
                 Client::Pthi | Client::Mhc | Client::Mkhi | Client::Upid => {
-                    while converse(device, client, &peer) {}
+                    let life = device.me_restarts();
+                    while converse(device, client, &peer, life) {}
                 }
             }
         }
@@ -254,8 +255,9 @@ fn connect(device: &Device, slots: &Slots, socket: &Arc<OwnedFd>) {
 }
 
 /// One command of a client that answers message by message; false when the connection is over.
-fn converse(device: &Device, client: Client, peer: &Peer) -> bool {
-    let Some(message) = peer.receive() else { return false };
+fn converse(device: &Device, client: Client, peer: &Peer, life: u64) -> bool {
+    let message = peer.receive().filter(|_| device.me_restarts() == life);
+    let Some(message) = message else { return false };
     // What has no header of its client is no command: firmware drops the connection.
     let (name, mutating) = match client {
         Client::Pthi => match pthi::parse(&message) {

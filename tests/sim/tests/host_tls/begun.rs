@@ -28,6 +28,10 @@ fn assert_nothing_is_left(sim: &Sim, realm: &str) {
     assert_eq!(host.chain.len(), 6);
     announce_leaf(sim, "leaf");
     assert!(!host.is_let_in());
+    // The MEBx password that was set then is none now.
+    host.shows = Some((GOOD, "leaf"));
+    host.set_admin(sim);
+    assert_eq!(host.commit(), Some(2057));
 }
 
 fn realm(sim: &Sim) -> String {
@@ -60,8 +64,11 @@ fn a_restart_of_the_me_forgets_it_too() {
         } else {
             begin(&sim)
         };
+        let other = Mei::connected(&sim, PTHI);
+        assert!(other.ask(CONTROL_MODE).is_some());
         assert_eq!(host.commit(), None);
         assert!(host.lme.mei.receive().is_none(), "the session outlived the firmware");
+        assert!(other.ask(CONTROL_MODE).is_none(), "so did another client's");
         drop(host);
         assert_nothing_is_left(&sim, &before);
     }
@@ -145,9 +152,10 @@ fn a_certificate_can_be_all_the_login_there_is() {
 
 #[test]
 fn only_the_announced_leaf_on_a_trusted_chain_is_let_in() {
+    const OWN_SUFFIX: &[&str] = &["--link-down", "--pki-suffix", "example.com"];
     type Row = (&'static [&'static str], &'static str, Option<(&'static [&'static str], &'static str)>, bool);
     const FOUR: &[&str] = &["leaf-of-4", "second", "intermediate", "root"];
-    let table: [Row; 14] = [
+    let table: [Row; 15] = [
         (&[], "leaf", Some((GOOD, "leaf")), true),
         (&[], "leaf-of-4", Some((FOUR, "leaf-of-4")), true),
         (&[], "leaf", None, false),
@@ -167,6 +175,7 @@ fn only_the_announced_leaf_on_a_trusted_chain_is_let_in() {
         ),
         (&["--dhcp-suffix", ""], "leaf", Some((GOOD, "leaf")), false),
         (&["--link-down"], "leaf", Some((GOOD, "leaf")), false),
+        (OWN_SUFFIX, "leaf", Some((GOOD, "leaf")), false),
     ];
     for (at, (options, announced, shows, wanted)) in table.into_iter().enumerate() {
         let sim = start(options);

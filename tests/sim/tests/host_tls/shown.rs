@@ -170,6 +170,24 @@ fn after_a_commit_the_ports_are_away_and_old_connections_with_them() {
     assert_eq!(standing(&sim), (1, 2));
 }
 
+#[test]
+fn a_connection_does_not_outlive_a_restart_of_the_ports() {
+    let (sim, mut host) = committed(&[]);
+    let mut socket = std::net::TcpStream::connect(("127.0.0.1", tls::tls_port(&sim).unwrap())).unwrap();
+    let mut connection = tls::client();
+    let mut stream = rustls::Stream::new(&mut connection, &mut socket);
+    stream.write_all(b"POST /wsman HTTP/1.1\r\n").unwrap();
+    // Once it has sent, the handshake is over on both sides.
+    wait_until("the handshake", || sim.count("tls:handshake") == 5);
+    host.commit();
+    host.wait();
+    let mut answer = Vec::new();
+    if stream.write_all(b"Content-Length: 0\r\n\r\n").is_ok() {
+        let _ = std::io::Read::read_to_end(&mut stream, &mut answer);
+    }
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+}
+
 /// Committed in client control mode; the administrator's door on the network.
 fn committed(more: &[&str]) -> (Sim, Host) {
     let sim = start(more);
