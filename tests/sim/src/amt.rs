@@ -3,6 +3,7 @@
 
 mod admin;
 mod admin_settings;
+mod host_based;
 mod leaving;
 mod operation;
 
@@ -14,6 +15,7 @@ use serde::Serialize;
 use sha2::Sha256;
 
 pub use admin::{Proof, Surroundings};
+pub use host_based::{Gate, Ports};
 
 use crate::chain::{Chain, Root, default_roots};
 use crate::chance::{hex, random};
@@ -74,6 +76,8 @@ pub mod status {
     pub const PRIORITY: u32 = 2067;
     /// `INVALID_PASSPHRASE`.
     pub const PASSPHRASE: u32 = 2070;
+    /// `DATA_MISSING`: of a commit, the MEBx password.
+    pub const DATA_MISSING: u32 = 2057;
     /// `DUPLICATE`.
     pub const DUPLICATE: u32 = 2058;
     /// `MISSING_KEYS`.
@@ -144,6 +148,7 @@ pub struct Amt {
     mebx_sha256: Option<String>,
     surroundings: Surroundings,
     roots: Vec<Root>,
+    host_based: host_based::HostBased,
     chain: Chain,
     nonce: Option<[u8; 20]>,
     ha1: Option<Ha1>,
@@ -177,6 +182,10 @@ pub struct Standing {
     settings: Features,
     tls: Told,
     amt_disabled: bool,
+    /// A host-based configuration is under way.
+    announced: bool,
+    /// The ports are away after a restart.
+    ports_away: bool,
 }
 
 impl Amt {
@@ -188,7 +197,7 @@ impl Amt {
         let (time_scale, surroundings) = (settings.time_scale, settings.surroundings.clone());
         let mut roots = default_roots(facts.firmware.major >= 16);
         roots.extend_from_slice(&surroundings.added_roots);
-        Ok(Self {
+        let mut amt = Self {
             control_mode: control::NONE,
             provisioning_state: match surroundings.in_provisioning {
                 true => provisioning::IN,
@@ -203,13 +212,14 @@ impl Amt {
             logins: Logins::new(time_scale),
             enumerations: Vec::new(),
             features: Features::begun(facts, &settings.habits),
-            store: Store::default().lingering(settings.habits.served_stale).emptied(),
+            store: Store::default().lingering(settings.habits.served_stale).emptied(facts.is_host_tls_only()),
             clock: Clock::default(),
             habits: settings.habits.clone(),
             facts: facts.clone(),
             mebx_sha256: None,
             surroundings,
             roots,
+            host_based: host_based::HostBased::new(facts, settings),
             chain: Chain::default(),
             nonce: None,
             ha1: None,
@@ -218,7 +228,9 @@ impl Amt {
             settling_until: None,
             messages: 0x2e0,
             operation: operation::Operation::default(),
-        })
+        };
+        amt.begin_half_set_up();
+        Ok(amt)
     }
 
     /// Name and password of the local system account (PTHI 0x67). For that reply only.
@@ -257,7 +269,10 @@ impl Amt {
         match Ha1::from_hex(password) {
             Some(ha1) if encryption_type == "2" => {
                 self.ha1 = Some(ha1);
-                self.enter(control::CLIENT);
+                match self.host_based.is_here() {
+                    true => self.begin_as_client(),
+                    false => self.enter(control::CLIENT),
+                }
                 status::OK
             }
             _ => status::SETUP_PARAMETER,
@@ -296,6 +311,8 @@ impl Amt {
             settings: self.features.clone(),
             tls: self.store.told(),
             amt_disabled: self.disabled,
+            announced: self.is_announced(),
+            ports_away: self.is_away(),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::amt::{Amt, Standing, Surroundings};
 use crate::chance::Stream;
 use crate::fault::{Fault, Spec};
 use crate::habits::Habits;
+use crate::host_tls::HostTls;
 use crate::ledger::Ledger;
 use crate::ports::Ports;
 use crate::profile::Facts;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub surroundings: Surroundings,
     /// In what this machine differs from others of its type.
     pub habits: Habits,
+    /// How TLS-only firmware is to behave.
+    pub host_tls: HostTls,
 }
 
 impl Default for Settings {
@@ -40,8 +43,19 @@ impl Default for Settings {
         // 4095 is what AMT was seen to grant (`reference/amt.md` 3.2).
         let (time_scale, apf_window, surroundings) = (1.0, 4095, Surroundings::default());
         let (faults, trace, lme_drops_on_close) = (Vec::new(), false, false);
-        let habits = Habits::default();
-        Self { faults, time_scale, seed: 1, trace, apf_window, lme_drops_on_close, surroundings, habits }
+        let (host_tls, habits) = (HostTls::default(), Habits::default());
+        let seed = 1;
+        Self {
+            faults,
+            time_scale,
+            seed,
+            trace,
+            apf_window,
+            lme_drops_on_close,
+            surroundings,
+            host_tls,
+            habits,
+        }
     }
 }
 
@@ -100,7 +114,13 @@ impl Device {
                 Some(fault) => format!("call {number} {name}, fault {fault:?}"),
                 None => format!("call {number} {name}"),
             });
-            fault
+            match fault {
+                Some(Fault::MeRestart) => {
+                    inner.amt.restart_me();
+                    Some(Fault::DropBefore)
+                }
+                fault => fault,
+            }
         })
     }
 
@@ -122,6 +142,12 @@ impl Device {
     /// Looks at the state without changing it.
     pub fn look<T>(&self, look: impl FnOnce(&Inner) -> T) -> T {
         look(&self.lock())
+    }
+
+    /// How often the ME has restarted: no MEI connection outlives that.
+    #[must_use]
+    pub fn me_restarts(&self) -> u64 {
+        self.look(|inner| inner.amt.ports().me_restarted)
     }
 
     /// Tells the ports for the first time, and from now on whenever they change.

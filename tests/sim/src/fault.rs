@@ -33,6 +33,8 @@ pub enum Fault {
     WrongCommand,
     /// A MEI connect is answered with this errno; any other call: the connection closes.
     Errno(i32),
+    /// The whole ME restarts: nothing was done, the connection closes, and what was not committed is lost.
+    MeRestart,
     /// The call takes effect and is answered; for ten (scaled) seconds every login is then refused
     /// (`reference/amt.md` 0, fact 7).
     Settle401,
@@ -51,6 +53,7 @@ impl Fault {
                 | Self::Stall
                 | Self::KillPeerBefore
                 | Self::Errno(_)
+                | Self::MeRestart
         )
     }
 }
@@ -78,6 +81,7 @@ impl FromStr for Fault {
             "short" => Self::Short,
             "long" => Self::Long,
             "wrong-command" => Self::WrongCommand,
+            "me-restart" => Self::MeRestart,
             "settle-401" => Self::Settle401,
             _ => bail!("reading fault {word:?}: no such fault; `oob-sim machine --help` lists them"),
         };

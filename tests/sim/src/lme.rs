@@ -22,11 +22,12 @@ const SLOTS: usize = 8;
 
 /// Serves the session until the peer goes or breaks the protocol.
 pub fn serve(device: &Device, peer: &Peer) {
-    let mut session =
-        Session { device, peer, stage: Stage::Greeting, slots: Default::default(), next: 5, offered: 0 };
+    let life = device.me_restarts();
+    let (slots, stage) = (Default::default(), Stage::Greeting);
+    let mut session = Session { device, peer, life, stage, slots, next: 5, offered: 0 };
     // AMT greets at once; a host may as well speak first.
     session.send(&Message::Version { major: 1, minor: 0, trigger: 0 });
-    while let Some(datagram) = peer.receive() {
+    while let Some(datagram) = peer.receive().filter(|_| !session.is_dead()) {
         let step = Message::decode(&datagram).ok_or(End::Broken).and_then(|message| session.take(message));
         match step {
             Ok(()) => {}
@@ -63,6 +64,8 @@ enum Stage {
 struct Session<'a> {
     device: &'a Device,
     peer: &'a Peer,
+    /// How often the ME had restarted when it began.
+    life: u64,
     stage: Stage,
     slots: [Option<Channel<'a>>; SLOTS],
     next: usize,
@@ -90,6 +93,11 @@ enum Closing {
 }
 
 impl<'a> Session<'a> {
+    /// Whether the firmware that began it is gone: it ends without a word.
+    fn is_dead(&self) -> bool {
+        self.device.me_restarts() != self.life
+    }
+
     fn send(&self, message: &Message) {
         // A peer that is gone is noticed at the next receive.
         let _ = self.peer.send(&message.encode());
@@ -151,7 +159,10 @@ impl<'a> Session<'a> {
     }
 
     fn ports(&self) -> &'static [u32] {
-        let speaks_tls = self.device.look(|inner| inner.amt.tls(LOCAL).is_some());
+        if self.device.facts.is_host_tls_only() {
+            return PORTS.get(CLEAR_PORTS..).unwrap_or_default();
+        }
+        let speaks_tls = self.device.look(|inner| inner.amt.speaks_tls(LOCAL));
         // A port once offered stays: its binding ends with the session.
         let count = if speaks_tls { PORTS.len() } else { CLEAR_PORTS };
         PORTS.get(..count.max(self.offered)).unwrap_or(&PORTS)
@@ -163,7 +174,7 @@ impl<'a> Session<'a> {
             refusal::UNKNOWN_TYPE
         } else if !self.ports().contains(&port) {
             refusal::CONNECT_FAILED
-        } else if !PORTS.iter().take(forwarded).any(|known| *known == port) {
+        } else if !self.ports().iter().take(forwarded).any(|known| *known == port) {
             refusal::PROHIBITED // offered, and not yet accepted by the host
         } else {
             let door = match port {
@@ -222,6 +233,9 @@ impl<'a> Session<'a> {
         let host = channel.host;
         if hushed {
             channel.server = None;
+        }
+        if self.is_dead() {
+            return Err(End::Over);
         }
         self.send(&Message::WindowAdjust { recipient: host, bytes: length });
         self.flush(number)

@@ -12,6 +12,7 @@ use oob_sim::chain::Root;
 use oob_sim::device::Settings;
 use oob_sim::fault::Spec;
 use oob_sim::habits::Habits;
+use oob_sim::host_tls::HostTls;
 use oob_sim::profile::Profile;
 use oob_sim::serve;
 
@@ -58,7 +59,8 @@ struct Machine {
     /// CALL is a call's name as in sim/state.json (connect:pthi, pthi:0x0400006b, http:anonymous, tls:handshake,
     /// wsman:AMT_GeneralSettings.Get) or call:N, the N-th of all calls. #k is the k-th call of that name (1 unless
     /// said), #* every one. FAULT: return-value:N fault http-400 http-401 http-500 drop-before drop-after stall
-    /// garbage kill-peer-before kill-peer-after short long wrong-command errno:N settle-401.
+    /// garbage kill-peer-before kill-peer-after short long wrong-command errno:N settle-401
+    /// me-restart.
     #[arg(long = "fault", value_name = "CALL=FAULT[#k]", verbatim_doc_comment)]
     faults: Vec<Spec>,
     /// Multiplies every waiting time of the firmware; goes into ports.json for the agent.
@@ -111,6 +113,8 @@ struct Machine {
     /// The setup audit record names this server: it set the machine up once.
     #[arg(long, value_name = "SERVER", default_value = "")]
     set_up_by: String,
+    #[command(flatten)]
+    host_tls: HostTls,
     /// End when standard input does, so that a test's machine ends with the test.
     #[arg(long)]
     until_stdin_closes: bool,
@@ -133,6 +137,7 @@ fn run(machine: Machine) -> Result<()> {
     let link_up = !machine.link_down;
     let client_only = machine.client_mode_only;
     let Machine { pki_suffix, dhcp_suffix, mps_host, set_up_by, ehbc, in_provisioning, .. } = machine;
+    let host_tls = machine.host_tls;
     let surroundings = Surroundings {
         added_roots,
         pki_suffix,
@@ -145,8 +150,17 @@ fn run(machine: Machine) -> Result<()> {
         set_up_by,
     };
     let habits = machine.habits;
-    let settings =
-        Settings { faults, time_scale, seed, trace, apf_window, lme_drops_on_close, surroundings, habits };
+    let settings = Settings {
+        faults,
+        time_scale,
+        seed,
+        trace,
+        apf_window,
+        lme_drops_on_close,
+        surroundings,
+        host_tls,
+        habits,
+    };
     let running = serve::start(Profile::named(&profile)?, &dir, settings)?;
     let mut out = io::stdout();
     writeln!(out, "ready {}", dir.display())

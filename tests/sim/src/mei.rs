@@ -19,7 +19,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use crate::device::{Device, Inner};
 use crate::fault::Fault;
 use crate::profile::{Facts, swapped};
-use crate::{lme, mhc, pthi};
+use crate::{lme, mhc, pthi, upid};
 
 /// A firmware client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +32,19 @@ pub enum Client {
     Mhc,
     /// The kernel host interface.
     Mkhi,
+    /// The unique platform id.
+    Upid,
 }
 
 impl Client {
     /// The clients of a machine's firmware.
     #[must_use]
     pub fn of(facts: &Facts) -> &'static [Self] {
-        if facts.has_amt() { &[Self::Pthi, Self::Lme, Self::Mhc, Self::Mkhi] } else { &[Self::Mkhi] }
+        match (facts.has_amt(), facts.has_upid) {
+            (true, true) => &[Self::Pthi, Self::Lme, Self::Mhc, Self::Mkhi, Self::Upid],
+            (true, false) => &[Self::Pthi, Self::Lme, Self::Mhc, Self::Mkhi],
+            (false, _) => &[Self::Mkhi],
+        }
     }
 
     /// Its GUID in text order.
@@ -49,6 +55,7 @@ impl Client {
             Self::Lme => 0x6733a4db_0476_4e7b_b3af_bcfc29bee7a7,
             Self::Mhc => 0x05b79a6f_4628_4d7f_899d_a91514cb32ab,
             Self::Mkhi => 0x8e6a6715_9abc_4043_88ef_9e39c6f63e0f,
+            Self::Upid => 0x92136c79_5fea_4cfd_980e_23be07fa5e9f,
         };
         guid.to_be_bytes()
     }
@@ -61,6 +68,7 @@ impl Client {
             Self::Lme => lme::MAX_MESSAGE,
             Self::Mhc => mhc::MHC_MAX_MESSAGE,
             Self::Mkhi => mhc::MKHI_MAX_MESSAGE,
+            Self::Upid => upid::MAX_MESSAGE,
         }
     }
 
@@ -70,7 +78,7 @@ impl Client {
         match self {
             Self::Pthi => 4,
             Self::Mkhi => 3,
-            Self::Lme | Self::Mhc => 1,
+            Self::Lme | Self::Mhc | Self::Upid => 1,
         }
     }
 
@@ -79,7 +87,7 @@ impl Client {
     pub fn version(self) -> u8 {
         match self {
             Self::Pthi | Self::Mkhi => 2,
-            Self::Lme | Self::Mhc => 1,
+            Self::Lme | Self::Mhc | Self::Upid => 1,
         }
     }
 
@@ -89,6 +97,7 @@ impl Client {
             Self::Lme => "lme",
             Self::Mhc => "mhc",
             Self::Mkhi => "mkhi",
+            Self::Upid => "upid",
         }
     }
 }
@@ -242,7 +251,10 @@ fn connect(device: &Device, slots: &Slots, socket: &Arc<OwnedFd>) {
             }
             match client {
                 Client::Lme => lme::serve(device, &peer),
-                Client::Pthi | Client::Mhc | Client::Mkhi => while converse(device, client, &peer) {},
+                Client::Pthi | Client::Mhc | Client::Mkhi | Client::Upid => {
+                    let life = device.me_restarts();
+                    while converse(device, client, &peer, life) {}
+                }
             }
         }
     }
@@ -250,8 +262,9 @@ fn connect(device: &Device, slots: &Slots, socket: &Arc<OwnedFd>) {
 }
 
 /// One command of a client that answers message by message; false when the connection is over.
-fn converse(device: &Device, client: Client, peer: &Peer) -> bool {
-    let Some(message) = peer.receive() else { return false };
+fn converse(device: &Device, client: Client, peer: &Peer, life: u64) -> bool {
+    let message = peer.receive().filter(|_| device.me_restarts() == life);
+    let Some(message) = message else { return false };
     // What has no header of its client is no command: firmware drops the connection.
     let (name, mutating) = match client {
         Client::Pthi => match pthi::parse(&message) {
@@ -260,6 +273,10 @@ fn converse(device: &Device, client: Client, peer: &Peer) -> bool {
         },
         Client::Mhc => match mhc::mhc_command(&message) {
             Some(command) => (format!("mhc:0x{command:02x}"), mhc::mhc_mutates(command)),
+            None => return false,
+        },
+        Client::Upid => match upid::command(&message) {
+            Some((feature, command)) => (format!("upid:0x{feature:02x}{command:02x}"), false),
             None => return false,
         },
         Client::Mkhi | Client::Lme => match mhc::mkhi_command(&message) {
@@ -286,7 +303,7 @@ fn converse(device: &Device, client: Client, peer: &Peer) -> bool {
             Some(Fault::SoapFault) => Some(crate::amt::status::INTERNAL),
             _ => None,
         };
-        let mut reply = reply(inner, &device.facts, client, &message, refusal);
+        let mut reply = reply(inner, device, client, &message, refusal);
         if fault == Some(Fault::Settle401) {
             inner.amt.settle();
         }
@@ -303,8 +320,16 @@ fn converse(device: &Device, client: Client, peer: &Peer) -> bool {
     }
 }
 
-fn reply(inner: &mut Inner, facts: &Facts, client: Client, message: &[u8], refusal: Option<u32>) -> Vec<u8> {
+fn reply(
+    inner: &mut Inner,
+    device: &Device,
+    client: Client,
+    message: &[u8],
+    refusal: Option<u32>,
+) -> Vec<u8> {
+    let facts = &device.facts;
     match client {
+        Client::Upid => upid::answer(message, &inner.amt, facts, &device.settings, refusal),
         Client::Pthi => match (pthi::parse(message), refusal) {
             (Some(request), Some(status)) => pthi::refused(request.command, status),
             (Some(request), None) => pthi::answer(&request, &mut inner.amt, facts),

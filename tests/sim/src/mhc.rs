@@ -37,9 +37,11 @@ pub fn mhc_mutates(command: u8) -> bool {
 #[must_use]
 pub fn mhc_answer(message: &[u8], amt: &mut Amt, facts: &Facts, status: Option<u32>) -> Vec<u8> {
     match (mhc_command(message), status) {
-        // From 16.1 on: bit 7 the new interface, 1 enabled, 0 may be changed; TLS is not enforced for the host.
+        // From 16.1 on: bit 7 the new interface, 6 TLS enforced for the host, 1 enabled, 0 may be
+        // changed.
         (Some(0x51), None) if facts.is_tls_only() => {
-            let flags = 0x80 | u32::from(!amt.disabled) << 1 | u32::from(amt.is_switchable());
+            let enforced = u32::from(facts.is_host_tls_only()) << 6;
+            let flags = 0x80 | enforced | u32::from(!amt.disabled) << 1 | u32::from(amt.is_switchable());
             flags.to_le_bytes().to_vec()
         }
         // Before: the old boolean, and bit 7 is clear.

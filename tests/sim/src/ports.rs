@@ -5,9 +5,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::amt::Amt;
+use crate::chance::hex;
 use crate::lms::Lms;
 use crate::store::REMOTE;
 
@@ -20,6 +24,8 @@ pub struct Ports {
     tls: Option<u16>,
     time_scale: f64,
     lms: Option<Lms>,
+    /// What else the file tells, and always.
+    more: Map<String, Value>,
     told: Option<(bool, bool, (bool, bool))>,
 }
 
@@ -27,13 +33,22 @@ impl Ports {
     /// Ports that the file does not tell yet; `sim` is the machine's own directory.
     #[must_use]
     pub fn new(file: PathBuf, sim: &Path, clear: Option<u16>, tls: Option<u16>, time_scale: f64) -> Self {
-        Self { file, draft: sim.join("ports.new"), clear, tls, time_scale, lms: None, told: None }
+        let (draft, more) = (sim.join("ports.new"), Map::new());
+        Self { file, draft, clear, tls, time_scale, lms: None, more, told: None }
     }
 
     /// The same, with the ports of the service on the machine.
     #[must_use]
     pub fn with_lms(self, lms: Option<Lms>) -> Self {
         Self { lms, ..self }
+    }
+
+    /// The same, and the root of the on-die chain: real firmware's is Intel's, a simulated one's cannot be.
+    #[must_use]
+    pub fn with_on_die_root(mut self, der: &[u8]) -> Self {
+        self.more.insert("on_die_root_sha256".to_owned(), hex(&Sha256::digest(der)).into());
+        self.more.insert("on_die_root".to_owned(), STANDARD.encode(der).into());
+        self
     }
 
     /// Writes the file if it does not tell what is now.
@@ -48,7 +63,7 @@ impl Ports {
         if self.told == Some(now) {
             return Ok(());
         }
-        let mut ports = Map::new();
+        let mut ports = self.more.clone();
         if let Some(port) = self.clear.filter(|_| now.0) {
             ports.insert("16992".to_owned(), port.into());
         }

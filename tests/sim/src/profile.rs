@@ -21,6 +21,10 @@ pub enum Profile {
     VproDesktopAmt16_1,
     /// A business desktop with AMT 18.0: the last generation with a cleartext port for the host.
     VproDesktopAmt18,
+    /// A business desktop with AMT 19.0: TLS only, for the host too.
+    VproDesktopAmt19,
+    /// A business desktop with AMT 20.0.
+    VproDesktopAmt20,
     /// A business laptop with AMT 16.0 and no wired NIC.
     VproLaptopWifiAmt16,
     /// A consumer laptop: an Intel ME without AMT, and a BIOS that says `vPro` all the same.
@@ -44,7 +48,7 @@ pub enum Body {
 
 impl Profile {
     /// Every profile, in the order `oob-sim profiles` prints.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::VproDesktopAmt11,
         Self::VproDesktopAmt12,
         Self::IsmDesktopAmt14,
@@ -52,6 +56,8 @@ impl Profile {
         Self::VproDesktopAmt16,
         Self::VproDesktopAmt16_1,
         Self::VproDesktopAmt18,
+        Self::VproDesktopAmt19,
+        Self::VproDesktopAmt20,
         Self::VproLaptopWifiAmt16,
         Self::ConsumerLaptop,
         Self::VmKvm,
@@ -121,6 +127,14 @@ impl Profile {
                 "desktop with AMT 18.0: on the network TLS only, the host still in clear",
                 [18, 0, 5, 1913],
             ),
+            Self::VproDesktopAmt19 => (
+                "vpro-desktop-amt19",
+                "desktop with AMT 19.0: TLS only, for the host too, with an on-die certificate at first",
+                [19, 0, 5, 1966],
+            ),
+            Self::VproDesktopAmt20 => {
+                ("vpro-desktop-amt20", "desktop with AMT 20.0: as 19.0", [20, 0, 3, 1680])
+            }
             Self::VproLaptopWifiAmt16 => (
                 "vpro-laptop-wifi-amt16",
                 "laptop with AMT 16.0 and Wi-Fi only: no wired port 0",
@@ -153,8 +167,9 @@ impl Profile {
         };
         let [major, minor, hotfix, build] = self.row().2;
         let firmware = Firmware { major, minor, hotfix, build };
-        let radio = self.body() == Body::WifiLaptop;
-        Facts { profile: self, seed, uuid, serial, mac, firmware, platform: Platform::of(self), radio }
+        let has_upid = firmware.major >= 19 && self.body() == Body::Desktop;
+        let (radio, platform) = (self.body() == Body::WifiLaptop, Platform::of(self));
+        Facts { profile: self, seed, uuid, serial, mac, firmware, platform, radio, has_upid }
     }
 }
 
@@ -183,6 +198,8 @@ impl Platform {
             Profile::VproDesktopAmt16 => ("12th Gen Intel(R) Core(TM) i7-12700", 0x7ae8, 0x7a83, 0x1a1c),
             Profile::VproDesktopAmt16_1 => ("13th Gen Intel(R) Core(TM) i7-13700", 0x7ae8, 0x7a83, 0x1a1c),
             Profile::VproDesktopAmt18 => ("Intel(R) Core(TM) Ultra 7 165U", 0x7e70, 0x7e02, 0x550a),
+            Profile::VproDesktopAmt19 => ("Intel(R) Core(TM) Ultra 7 265", 0x7f68, 0x7f0c, 0x550c),
+            Profile::VproDesktopAmt20 => ("Intel(R) Core(TM) Ultra 7 268V", 0xa870, 0xa807, 0x57a0),
             Profile::VproLaptopWifiAmt16 => ("12th Gen Intel(R) Core(TM) i7-1265U", 0x51e0, 0x5182, 0x51f0),
             Profile::ConsumerLaptop => ("12th Gen Intel(R) Core(TM) i5-1235U", 0x51e0, 0x5182, 0x1a1f),
             Profile::VmKvm => ("Intel Xeon Processor (Skylake, IBRS)", 0, 0, 0),
@@ -223,6 +240,8 @@ pub struct Facts {
     pub platform: Platform,
     /// Whether it has a Wi-Fi radio that AMT can use.
     pub radio: bool,
+    /// Whether the firmware has the client of the platform's id.
+    pub has_upid: bool,
 }
 
 impl Facts {
@@ -262,10 +281,10 @@ impl Facts {
         mac
     }
 
-    /// Whether the host's side has a cleartext port: up to 18 (`reference/amt.md` 0, fact 3).
+    /// Whether the host's side speaks TLS only, too: 19 and later (`reference/amt.md` 0, fact 3).
     #[must_use]
-    pub fn speaks_clear_to_host(&self) -> bool {
-        self.firmware.major < 19
+    pub fn is_host_tls_only(&self) -> bool {
+        self.has_amt() && self.firmware.major >= 19
     }
 
     /// Whether the firmware has KVM: Standard Manageability has none.

@@ -114,6 +114,7 @@ fn carry_out(request: &Request<'_>, amt: &mut Amt, facts: &Facts) -> Result<Vec<
         0x0400_006b => Ok(words(&[amt.control_mode])),
         0x0400_0084 => Ok(words(&[u32::from(amt.ehbc())])),
         0x0400_0088 => done(amt.disable_and_clear()),
+        0x0400_008b => amt.start_host_based(request.body),
         // Of the statuses that the reference lists, INVALID_COMMAND says it; no recording of this case is known.
         _ => Err(status::COMMAND),
     }

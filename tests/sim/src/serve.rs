@@ -36,6 +36,7 @@ pub fn start(profile: Profile, dir: &Path, settings: Settings) -> Result<Running
     clear(dir)?;
     let mut facts = profile.facts(settings.seed);
     facts.radio |= settings.habits.wifi && facts.has_wireless();
+    facts.has_upid &= !settings.host_tls.no_upid;
     host::build(dir, &facts).with_context(|| format!("building the machine in {}", dir.display()))?;
     let time_scale = settings.time_scale;
     let device = Device::new(facts, settings, sim.join("state.json")).context("starting the device")?;
@@ -52,9 +53,11 @@ pub fn start(profile: Profile, dir: &Path, settings: Settings) -> Result<Running
     if device.facts.has_mei() {
         mei::serve(&device, &dir.join("dev/mei0")).context("opening dev/mei0")?;
     }
-    device
-        .tell_ports(Ports::new(dir.join(PORTS), &sim, clear, tls, time_scale).with_lms(lms))
-        .context("writing ports.json")?;
+    let mut ports = Ports::new(dir.join(PORTS), &sim, clear, tls, time_scale).with_lms(lms);
+    if let Some(root) = device.look(|inner| inner.amt.on_die_chain().map(|chain| chain.root.clone())) {
+        ports = ports.with_on_die_root(&root);
+    }
+    device.tell_ports(ports).context("writing ports.json")?;
     Ok(Running { dir: dir.to_owned(), device, _lock: lock })
 }
 

@@ -66,6 +66,7 @@ pub struct Identity {
 struct Committed {
     settings: [TlsSettings; 2],
     identity: Option<Identity>,
+    context: Option<u32>,
 }
 
 /// What `state.json` tells: fingerprints, never a key.
@@ -93,11 +94,16 @@ pub const REMOTE: usize = 0;
 pub const LOCAL: usize = 1;
 
 impl Store {
-    /// An empty store. Keys go on counting, so that an erased one does not come back.
+    /// An empty store. Keys go on counting, so that an erased one does not come back. From 19 on TLS is on, on both
+    /// sides (`reference/amt.md` 4.5).
     #[must_use]
-    pub fn emptied(&self) -> Self {
+    pub fn emptied(&self, host_tls_only: bool) -> Self {
         let mut store = Self { generated: self.generated, lingers: self.lingers, ..Self::default() };
-        store.settings[LOCAL].accepts_cleartext = true;
+        store.settings[LOCAL].accepts_cleartext = !host_tls_only;
+        if host_tls_only {
+            store.settings.iter_mut().for_each(|settings| settings.enabled = true);
+            store.committed.settings = store.settings.clone();
+        }
         store
     }
 
@@ -261,7 +267,13 @@ impl Store {
             (Some(new), Some(old)) => Some(Identity { roots: new.roots, ..old }),
             (new, _) => new,
         };
-        self.committed = Committed { settings: self.settings.clone(), identity };
+        self.committed = Committed { settings: self.settings.clone(), identity, context: self.context };
+    }
+
+    /// Back to what is in effect.
+    pub fn forget_uncommitted(&mut self) {
+        self.settings = self.committed.settings.clone();
+        self.context = self.committed.context;
     }
 
     /// What is in effect on this side, and what it is spoken with, if TLS is spoken.

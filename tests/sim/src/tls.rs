@@ -1,5 +1,7 @@
 //! TLS in front of AMT's web server, for both its doors: bytes in, acts out, as the server itself has it.
 
+mod on_die;
+
 use std::io::{Read, Write};
 use std::sync::Arc;
 
@@ -8,13 +10,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use rustls::{RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion};
 
-use crate::amt::Amt;
+use crate::amt::{Amt, Ports};
 use crate::device::Device;
 use crate::digest::Origin;
 use crate::fault::Fault;
-use crate::profile::Facts;
 use crate::store::{Identity, LOCAL, REMOTE, TlsSettings};
 use crate::www::{Act, Server};
 use crate::x509::{Certificate, oid};
@@ -38,14 +39,29 @@ impl<'a> Door<'a> {
     #[must_use]
     pub fn tls(device: &'a Device, origin: Origin) -> Option<Self> {
         let side = if origin == Origin::Local { LOCAL } else { REMOTE };
-        let (config, trusted) = device.look(|inner| {
-            let (settings, identity) = inner.amt.tls(side)?;
-            Some((configuration(settings, identity, &device.facts)?, Trusted::of(settings, side)))
+        let versions = versions(device);
+        let (config, trusted, certified, ports) = device.look(|inner| {
+            let (amt, ports) = (&inner.amt, inner.amt.ports());
+            if amt.is_away() {
+                return None;
+            }
+            if side == LOCAL
+                && let Some((chain, gate)) = amt.on_die()
+            {
+                let certified = gate.is_some();
+                return Some((on_die::configuration(&chain, gate, versions)?, None, certified, ports));
+            }
+            let (settings, identity) = amt.tls(side)?;
+            Some((configuration(settings, identity, versions)?, Trusted::of(settings, side), false, ports))
         })?;
         let mut connection = ServerConnection::new(Arc::new(config)).ok()?;
         connection.set_buffer_limit(None);
-        let server = Server::new(device, origin);
-        Some(Self::Tls(Box::new(Session { device, connection, server, trusted, stage: Stage::New })))
+        let server = match certified && device.settings.host_tls.no_challenge {
+            true => Server::of_certified(device, origin),
+            false => Server::new(device, origin),
+        };
+        let stage = Stage::New;
+        Some(Self::Tls(Box::new(Session { device, connection, server, trusted, stage, ports })))
     }
 
     /// Takes bytes that have arrived.
@@ -64,6 +80,8 @@ pub struct Session<'a> {
     server: Server<'a>,
     trusted: Option<Trusted>,
     stage: Stage,
+    /// The run of the ports that it belongs to.
+    ports: Ports,
 }
 
 /// A fatal alert in a TLS 1.2 record (RFC 5246, 7.2).
@@ -81,6 +99,10 @@ enum Stage {
 impl Session<'_> {
     fn feed(&mut self, mut bytes: &[u8]) -> Vec<Act> {
         let mut acts = Vec::new();
+        if self.is_cut_off() {
+            self.stage = Stage::Over;
+            return vec![Act::Close];
+        }
         if self.stage == Stage::New {
             self.stage = Stage::Shaking;
             if let Some(fault) = self.device.begin("tls:handshake", false) {
@@ -143,9 +165,16 @@ impl Session<'_> {
 
     fn close(&mut self, acts: &mut Vec<Act>) {
         self.stage = Stage::Over;
-        self.connection.send_close_notify();
+        if !self.is_cut_off() {
+            self.connection.send_close_notify();
+        }
         self.flush(acts);
         acts.push(Act::Close);
+    }
+
+    /// Whether the ports have been closed since it was opened: it ends without a word.
+    fn is_cut_off(&self) -> bool {
+        self.device.look(|inner| inner.amt.ports()) != self.ports
     }
 
     fn flush(&mut self, acts: &mut Vec<Act>) {
@@ -157,10 +186,23 @@ impl Session<'_> {
     }
 }
 
+static NEWER: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
+static OLDER: [&SupportedProtocolVersion; 1] = [&TLS12];
+
 /// Up to 16.0 firmware speaks TLS 1.2; what it speaks of older ones cannot be simulated with this library
 /// (`reference/crates.md` 3).
-fn configuration(settings: &TlsSettings, identity: &Identity, facts: &Facts) -> Option<ServerConfig> {
-    let versions: &[_] = if facts.is_tls_only() { &[&TLS12, &TLS13] } else { &[&TLS12] };
+fn versions(device: &Device) -> &'static [&'static SupportedProtocolVersion] {
+    match device.facts.is_tls_only() && !device.settings.host_tls.tls12_only {
+        true => &NEWER,
+        false => &OLDER,
+    }
+}
+
+fn configuration(
+    settings: &TlsSettings,
+    identity: &Identity,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Option<ServerConfig> {
     let provider = Arc::new(default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_protocol_versions(versions).ok()?;

@@ -3,7 +3,7 @@
 
 use crate::amt::Amt;
 use crate::device::{Device, Inner};
-use crate::digest::{Login, Origin, challenge, judge, settle_login};
+use crate::digest::{Account, Login, Origin, challenge, judge, settle_login};
 use crate::fault::Fault;
 use crate::http::{Answer, Parsed, Request, parse};
 use crate::wsman;
@@ -25,6 +25,7 @@ pub enum Act {
 pub struct Server<'a> {
     device: &'a Device,
     origin: Origin,
+    certified: bool,
     buffer: Vec<u8>,
     continued: bool,
     over: bool,
@@ -34,7 +35,13 @@ impl<'a> Server<'a> {
     /// A server for a connection that has just been opened.
     #[must_use]
     pub fn new(device: &'a Device, origin: Origin) -> Self {
-        Self { device, origin, buffer: Vec::new(), continued: false, over: false }
+        Self { device, origin, certified: false, buffer: Vec::new(), continued: false, over: false }
+    }
+
+    /// One for a connection whose peer has proven by its certificate that it is the administrator.
+    #[must_use]
+    pub fn of_certified(device: &'a Device, origin: Origin) -> Self {
+        Self { certified: true, ..Self::new(device, origin) }
     }
 
     /// Takes bytes that have arrived.
@@ -77,7 +84,10 @@ impl<'a> Server<'a> {
         let (method, target) = (request.method.as_str(), request.target.as_str());
         let login = self.device.act(|inner| {
             inner.ledger.http_requests += 1;
-            judge(&inner.amt, self.origin, method, target, authorization)
+            match judge(&inner.amt, self.origin, method, target, authorization) {
+                Login::Anonymous if self.certified => Login::Granted(Account::Admin, String::new(), 0),
+                login => login,
+            }
         });
         let parsed = is_wsman.then(|| wsman::Request::parse(&request.body));
         let (name, mutating) = match (&login, &parsed) {
@@ -94,7 +104,9 @@ impl<'a> Server<'a> {
             Some(Fault::Stall) => return vec![Act::Hush],
             _ => {}
         }
-        let (bytes, mut closes) = self.device.act(|inner| {
+        let host_tls = &self.device.settings.host_tls;
+        let (bytes, mut closes, lost) = self.device.act(|inner| {
+            let before = inner.amt.ports();
             let mut answer = self.answer(inner, &login, parsed, request, fault);
             answer.closes |= request.wants_close();
             inner.ledger.http_401 += u64::from(answer.status == 401);
@@ -103,12 +115,16 @@ impl<'a> Server<'a> {
             }
             let mut bytes = answer.render(&self.server(), &mut inner.stream);
             closes_early(fault, inner, &mut bytes);
-            (bytes, answer.closes)
+            // A restart of the ports takes the connection with it, and what would be answered.
+            let now = inner.amt.ports();
+            let lost = now.restarted != before.restarted && !host_tls.commit_answers;
+            (bytes, answer.closes || host_tls.close_each || now != before, lost)
         });
         closes |= matches!(fault, Some(Fault::Garbage | Fault::Short | Fault::Long));
         match fault {
             Some(Fault::DropAfter) => vec![Act::Close],
             Some(Fault::KillPeerAfter) => vec![Act::Kill],
+            None if lost => vec![Act::Close],
             _ if closes => vec![Act::Send(bytes), Act::Close],
             _ => vec![Act::Send(bytes)],
         }
@@ -141,7 +157,11 @@ impl<'a> Server<'a> {
             inner.ledger.count_kind(&request.operation);
         }
         let reply = wsman::answer(parsed, &mut inner.amt, &self.device.facts, *account, fault);
-        Answer::soap(reply.status, reply.body)
+        let mut answer = Answer::soap(reply.status, reply.body);
+        if self.device.facts.is_host_tls_only() {
+            answer.harden();
+        }
+        answer
     }
 
     fn server(&self) -> String {

@@ -101,3 +101,11 @@ fn faults_at_the_switch_leave_it_as_it_was_or_turn_it() {
         assert_eq!(sim.state()["amt_disabled"], off, "{fault}");
     }
 }
+
+#[test]
+fn from_19_on_the_answer_says_that_tls_is_enforced_too() {
+    let sim = Sim::start("vpro-desktop-amt19", &["--time-scale", "0.01", "--amt-disabled"]);
+    assert_eq!(mhc(&sim, IS_ENABLED), [0xc1, 0, 0, 0]);
+    assert_eq!(mhc(&sim, ENABLE), bytes("05 03 53 10 00000000"));
+    assert_eq!(mhc(&sim, IS_ENABLED), [0xc3, 0, 0, 0]);
+}

@@ -89,7 +89,12 @@ impl Amt {
 
     /// `AddNextCertInChain`: before provisioning, or in client control mode to leave it upwards.
     pub fn add_to_chain(&mut self, der: &[u8], is_leaf: bool, is_root: bool) -> u32 {
-        if self.control_mode == control::ADMIN || self.provisioning_state == provisioning::IN || self.disabled
+        // From 19 on a chain leads from client to admin control mode only (`reference/amt.md` 4.5).
+        let gone = self.host_based.is_here() && self.control_mode == control::NONE;
+        if self.control_mode == control::ADMIN
+            || self.provisioning_state == provisioning::IN
+            || self.disabled
+            || gone
         {
             return crate::chain::refusal::STATE;
         }
@@ -99,7 +104,7 @@ impl Amt {
     /// `AdminSetup`: from pre-provisioned to admin control mode.
     pub fn set_up_as_admin(&mut self, encryption_type: &str, password: &str, proof: &Proof<'_>) -> u32 {
         let unused = self.provisioning_state == provisioning::PRE && self.control_mode == control::NONE;
-        if !unused || self.disabled || self.surroundings.client_only {
+        if !unused || self.disabled || self.surroundings.client_only || self.host_based.is_here() {
             return refusal::STATE;
         }
         let Some(ha1) = Ha1::from_hex(password).filter(|_| encryption_type == "2") else {

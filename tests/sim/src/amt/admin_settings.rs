@@ -10,6 +10,9 @@ use crate::store::REMOTE;
 impl Amt {
     /// `CommitChanges`. Before AMT 19 there is nothing to commit of the set-up itself (`reference/amt.md` 0, fact 4).
     pub fn commit(&mut self) -> u32 {
+        if self.host_based.is_here() {
+            return self.commit_all();
+        }
         if self.provisioning_state != provisioning::POST {
             return status::WRONG_STATE;
         }
@@ -34,20 +37,24 @@ impl Amt {
 
     /// `SetMEBxPassword`: in admin control mode only, by the rules that hold for every password.
     pub fn set_mebx_password(&mut self, password: &str) -> u32 {
-        if self.control_mode != control::ADMIN {
+        if self.control_mode != control::ADMIN && !self.is_announced() {
             return status::NOT_PERMITTED;
         }
         if !is_strong(password) {
             return status::PASSWORD;
         }
-        self.mebx_sha256 = Some(hex(&Sha256::digest(password)));
+        let hash = Some(hex(&Sha256::digest(password)));
+        match self.is_announced() {
+            true => self.host_based.mebx_sha256 = hash,
+            false => self.mebx_sha256 = hash,
+        }
         status::OK
     }
 
     /// `SetAdminAclEntryEx`: the digest as 16 raw bytes, not as text.
     pub fn set_admin_password(&mut self, user: &str, digest: &[u8]) -> u32 {
         match Ha1::from_hex(&hex(digest)) {
-            Some(ha1) if user == "admin" && self.is_provisioned() => {
+            Some(ha1) if user == "admin" && (self.is_provisioned() || self.is_being_set_up()) => {
                 self.ha1 = Some(ha1);
                 status::OK
             }

@@ -44,12 +44,12 @@ impl Amt {
     }
 
     /// All is forgotten but the MEBx password, the clock and, since 12, the suffix set in MEBx.
-    fn reset(&mut self) -> u32 {
+    pub(super) fn reset(&mut self) -> u32 {
         let Ok(realm) = new_realm() else { return status::INTERNAL };
         self.realm = realm;
         self.ha1 = None;
         self.leave();
-        self.store = self.store.emptied();
+        self.store = self.store.emptied(self.host_based.is_here());
         self.logins = Logins::new(self.time_scale);
         self.settling_until = None;
         if self.facts.firmware.major < 12 {
@@ -65,6 +65,7 @@ impl Amt {
         self.control_mode = control::NONE;
         self.provisioning_state = provisioning::PRE;
         self.enumerations.clear();
+        self.host_based.forget();
         self.features = Features { power: self.features.power, ..Features::begun(&self.facts, &self.habits) };
     }
 }

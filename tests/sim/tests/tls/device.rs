@@ -152,7 +152,7 @@ pub(crate) fn tls_port(sim: &Sim) -> Option<u16> {
 
 /// Takes any leaf and keeps it: what is served is what these tests are about.
 #[derive(Debug)]
-pub(crate) struct AnyLeaf(CryptoProvider);
+pub(crate) struct AnyLeaf(pub(crate) CryptoProvider);
 
 impl ServerCertVerifier for AnyLeaf {
     fn verify_server_cert(

@@ -263,7 +263,10 @@ fn settings(amt: &Amt, facts: &Facts) -> Vec<Instance> {
             ("MutualAuthentication", word(settings.mutual)),
         ]);
         if facts.is_tls_only() {
-            leaves.push(("NonSecureConnectionsSupported", word(side == LOCAL).into()));
+            leaves.push((
+                "NonSecureConnectionsSupported",
+                word(side == LOCAL && !facts.is_host_tls_only()).into(),
+            ));
         }
         leaves.extend(settings.trusted_names.iter().map(|name| ("TrustedCN", name.as_str().into())));
         Instance { keys: keys(&[("InstanceID", SIDES[side])]), leaves }
@@ -285,9 +288,11 @@ fn put_settings(call: &mut Call<'_>, side: usize) -> Result<(), Rejection> {
     ];
     let values = read(call, &table, &settings(call.amt, call.facts)[side].leaves)?;
     let (enabled, mutual) = (is_true(&values, "Enabled"), is_true(&values, "MutualAuthentication"));
-    let accepts_cleartext = side == LOCAL || is_true(&values, "AcceptNonSecureConnections");
-    if call.facts.is_tls_only() && side == REMOTE && (accepts_cleartext || !enabled) {
-        return Err(denied("This firmware speaks nothing but TLS on the network."));
+    let host_tls_only = call.facts.is_host_tls_only();
+    let accepts_cleartext = side == LOCAL && !host_tls_only || is_true(&values, "AcceptNonSecureConnections");
+    let tls_only = call.facts.is_tls_only() && side == REMOTE || host_tls_only;
+    if tls_only && (accepts_cleartext || !enabled) {
+        return Err(denied("This firmware speaks nothing but TLS here."));
     }
     if enabled && call.amt.store.context().is_none() {
         return Err(denied("TLS has no certificate."));
