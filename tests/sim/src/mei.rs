@@ -38,6 +38,9 @@ impl Client {
     /// The clients of a machine's firmware.
     #[must_use]
     pub fn of(facts: &Facts) -> &'static [Self] {
+        if facts.is_hidden {
+            return &[Self::Mhc, Self::Mkhi];
+        }
         if facts.has_amt() { &[Self::Pthi, Self::Lme, Self::Mhc, Self::Mkhi] } else { &[Self::Mkhi] }
     }
 

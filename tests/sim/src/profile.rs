@@ -154,7 +154,17 @@ impl Profile {
         let [major, minor, hotfix, build] = self.row().2;
         let firmware = Firmware { major, minor, hotfix, build };
         let radio = self.body() == Body::WifiLaptop;
-        Facts { profile: self, seed, uuid, serial, mac, firmware, platform: Platform::of(self), radio }
+        Facts {
+            profile: self,
+            seed,
+            uuid,
+            serial,
+            mac,
+            firmware,
+            platform: Platform::of(self),
+            radio,
+            is_hidden: false,
+        }
     }
 }
 
@@ -223,6 +233,8 @@ pub struct Facts {
     pub platform: Platform,
     /// Whether it has a Wi-Fi radio that AMT can use.
     pub radio: bool,
+    /// Whether AMT is switched off so that its clients are gone.
+    pub is_hidden: bool,
 }
 
 impl Facts {
