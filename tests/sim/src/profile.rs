@@ -169,7 +169,8 @@ impl Profile {
         let firmware = Firmware { major, minor, hotfix, build };
         let has_upid = firmware.major >= 19 && self.body() == Body::Desktop;
         let (radio, platform) = (self.body() == Body::WifiLaptop, Platform::of(self));
-        Facts { profile: self, seed, uuid, serial, mac, firmware, platform, radio, has_upid }
+        let is_hidden = false;
+        Facts { profile: self, seed, uuid, serial, mac, firmware, platform, radio, has_upid, is_hidden }
     }
 }
 
@@ -242,6 +243,8 @@ pub struct Facts {
     pub radio: bool,
     /// Whether the firmware has the client of the platform's id.
     pub has_upid: bool,
+    /// Whether AMT is switched off so that its clients are gone.
+    pub is_hidden: bool,
 }
 
 impl Facts {
