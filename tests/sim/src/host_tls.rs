@@ -15,6 +15,9 @@ pub struct HostTls {
     /// From 19 on: CommitChanges is answered before the ports restart; otherwise the restart loses the answer.
     #[arg(long)]
     pub commit_answers: bool,
+    /// From 19 on: until the ports are back, MEI tells the mode and state from before the commit.
+    #[arg(long)]
+    pub slow_commit: bool,
     /// From 19 on: a session that showed the announced certificate is the administrator's without a digest login.
     #[arg(long)]
     pub no_challenge: bool,
@@ -60,4 +63,7 @@ pub enum Shape {
     /// Four, up to the ROM's, which the root issued; the root is left out.
     #[value(name = "4")]
     Four,
+    /// One, which signed itself, as of a device that has left pre-provisioning, or of somebody in between.
+    #[value(name = "1")]
+    One,
 }

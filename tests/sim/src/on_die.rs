@@ -50,13 +50,20 @@ impl OnDie {
         let leaf = amt.sign_leaf(&key, &name("AMT RCFG", None), !options.no_server_auth);
         let mut sent = vec![leaf, kernel.certify(&amt, 2), rom.certify(&kernel, 3)];
         match options.on_die_chain {
-            Shape::Six => sent.extend([issuer.certify(&rom, 4), root.certify(&issuer, 5), own_root]),
+            Shape::Six | Shape::One => {
+                sent.extend([issuer.certify(&rom, 4), root.certify(&issuer, 5), own_root])
+            }
             Shape::SixRootless => {
                 sent.extend([issuer.certify(&rom, 4), middle.certify(&issuer, 5), root.certify(&middle, 6)]);
             }
             Shape::Four => sent.push(root.certify(&rom, 4)),
         }
         let rom_sha256 = Sha256::digest(&sent[ROM]).into();
+        if options.on_die_chain == Shape::One {
+            let own = name("AMT RCFG", None);
+            let itself = Authority { key: key.clone(), name: own.clone() };
+            sent = vec![itself.sign_leaf(&key, &own, true)];
+        }
         Self { sent, root: true_root, key, rom_sha256 }
     }
 

@@ -91,7 +91,7 @@ fn carry_out(request: &Request<'_>, amt: &mut Amt, facts: &Facts) -> Result<Vec<
         // Enterprise once provisioned; no legacy mode.
         0x0400_0008 => Ok(words(&[u32::from(amt.is_provisioned()), 0])),
         0x0400_0010 => done(amt.unprovision_locally()),
-        0x0400_0011 => Ok(words(&[amt.provisioning_state])),
+        0x0400_0011 => Ok(words(&[amt.told_over_mei().1])),
         0x0400_001a => Ok(code_versions(facts)),
         0x0400_002c => {
             let handles: Vec<u32> = (1..).take(amt.roots().len()).collect();
@@ -111,7 +111,7 @@ fn carry_out(request: &Request<'_>, amt: &mut Amt, facts: &Facts) -> Result<Vec<
         0x0400_005c => Ok(facts.wire_uuid().to_vec()),
         0x0400_005e => done(amt.stop_configuration()),
         0x0400_0067 => local_account(request.body, amt),
-        0x0400_006b => Ok(words(&[amt.control_mode])),
+        0x0400_006b => Ok(words(&[amt.told_over_mei().0])),
         0x0400_0084 => Ok(words(&[u32::from(amt.ehbc())])),
         0x0400_0088 => done(amt.disable_and_clear()),
         0x0400_008b => amt.start_host_based(request.body),

@@ -23,6 +23,8 @@ pub(super) struct HostBased {
     pub(super) mebx_sha256: Option<String>,
     ports: Ports,
     away_until: Option<Instant>,
+    /// Control mode and provisioning state before the last commit, if nothing has changed them since.
+    before: Option<(u32, u32)>,
 }
 
 /// The provisioning leaf that the host announced.
@@ -73,6 +75,7 @@ impl HostBased {
             mebx_sha256: None,
             ports: Ports::default(),
             away_until: None,
+            before: None,
             options,
         }
     }
@@ -84,7 +87,7 @@ impl HostBased {
 
     /// Forgets what was begun; every connection ends.
     pub(super) fn forget(&mut self) {
-        (self.announced, self.mebx_sha256) = (None, None);
+        (self.announced, self.mebx_sha256, self.before) = (None, None, None);
         self.ports.closed += u64::from(self.is_here());
     }
 }
@@ -193,6 +196,13 @@ impl Amt {
         self.host_based.ports
     }
 
+    /// Control mode and provisioning state as MEI tells them now.
+    #[must_use]
+    pub fn told_over_mei(&self) -> (u32, u32) {
+        let slow = self.host_based.options.slow_commit && self.is_away();
+        self.host_based.before.filter(|_| slow).unwrap_or((self.control_mode, self.provisioning_state))
+    }
+
     /// Whether the ports are away after a restart.
     #[must_use]
     pub fn is_away(&self) -> bool {
@@ -207,6 +217,7 @@ impl Amt {
                 self.reset();
             }
             self.store.forget_uncommitted();
+            self.host_based.before = None;
             self.restart_ports();
         }
     }
@@ -235,6 +246,7 @@ impl Amt {
 
     /// `CommitChanges` of this firmware.
     pub(super) fn commit_all(&mut self) -> u32 {
+        let before = (self.control_mode, self.provisioning_state);
         if self.provisioning_state == provisioning::POST {
             self.store.commit();
         } else if self.is_being_set_up() {
@@ -250,6 +262,7 @@ impl Amt {
         } else {
             return status::WRONG_STATE;
         }
+        self.host_based.before = Some(before);
         self.restart_ports();
         status::OK
     }

@@ -76,6 +76,9 @@ fn what_shall_be_wrong_is_wrong_and_the_rest_is_right() {
     let upid = |sim: &Sim| Mei::connected(sim, UPID).ask("00050000").unwrap();
     assert_eq!(hex(&upid(&sim)[44..64]), sha256_of(&wrong[3])[..40]);
 
+    let sim = start(&["--on-die-chain", "1"]);
+    assert_eq!((told_root(&sim), shown(&sim).len()), (root.clone(), 1));
+
     let sim = start(&["--foreign-upid"]);
     assert_eq!((shown(&sim), upid(&sim).len()), (chain.clone(), 76));
     assert_ne!(hex(&upid(&sim)[44..64]), sha256_of(&chain[3])[..40]);
@@ -167,6 +170,21 @@ fn after_a_commit_the_ports_are_away_and_old_connections_with_them() {
     let mut network = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     assert_eq!(std::io::Read::read(&mut network, &mut [0]).unwrap(), 0);
     // MEI tells how it ended.
+    assert_eq!(standing(&sim), (1, 2));
+}
+
+#[test]
+fn a_slow_commit_is_told_when_the_ports_are_back() {
+    let sim = Sim::start("vpro-desktop-amt19", &["--time-scale", "20", "--slow-commit"]);
+    let mut host = Host::open(&sim);
+    assert_eq!(set_up(&sim, &mut host), Some(0));
+    assert_eq!(host.commit(), None);
+    assert_eq!((standing(&sim), &sim.state()["provisioning_state"]), ((1, 1), &2.into()));
+    let sim = start(&["--slow-commit"]);
+    let mut host = Host::open(&sim);
+    assert_eq!(set_up(&sim, &mut host), Some(0));
+    host.commit();
+    host.wait();
     assert_eq!(standing(&sim), (1, 2));
 }
 
