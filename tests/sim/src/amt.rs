@@ -70,14 +70,14 @@ pub mod status {
     pub const HANDLE: u32 = 2053;
     /// `INVALID_PASSWORD`: against the rules for passwords.
     pub const PASSWORD: u32 = 2054;
-    /// `DATA_MISSING`: of a commit, the MEBx password.
-    pub const DATA_MISSING: u32 = 2057;
     /// `UNSUPPORTED`.
     pub const UNSUPPORTED: u32 = 2066;
     /// `INVALID_PRIORITY`.
     pub const PRIORITY: u32 = 2067;
     /// `INVALID_PASSPHRASE`.
     pub const PASSPHRASE: u32 = 2070;
+    /// `DATA_MISSING`: of a commit, the MEBx password.
+    pub const DATA_MISSING: u32 = 2057;
     /// `DUPLICATE`.
     pub const DUPLICATE: u32 = 2058;
     /// `MISSING_KEYS`.

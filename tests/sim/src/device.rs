@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,10 +32,10 @@ pub struct Settings {
     pub lme_drops_on_close: bool,
     /// What maker, MEBx and network gave to the firmware.
     pub surroundings: Surroundings,
-    /// How TLS-only firmware is to behave.
-    pub host_tls: HostTls,
     /// In what this machine differs from others of its type.
     pub habits: Habits,
+    /// How TLS-only firmware is to behave.
+    pub host_tls: HostTls,
 }
 
 impl Default for Settings {
@@ -43,12 +43,12 @@ impl Default for Settings {
         // 4095 is what AMT was seen to grant (`reference/amt.md` 3.2).
         let (time_scale, apf_window, surroundings) = (1.0, 4095, Surroundings::default());
         let (faults, trace, lme_drops_on_close) = (Vec::new(), false, false);
-        let host_tls = HostTls::default();
-        let habits = Habits::default();
+        let (host_tls, habits) = (HostTls::default(), Habits::default());
+        let seed = 1;
         Self {
             faults,
             time_scale,
-            seed: 1,
+            seed,
             trace,
             apf_window,
             lme_drops_on_close,
@@ -87,9 +87,7 @@ impl Device {
     /// # Errors
     /// When the kernel gives no random bytes or the state file cannot be written.
     pub fn new(facts: Facts, mut settings: Settings, state_file: PathBuf) -> io::Result<Self> {
-        // What the host said in an earlier life of this machine holds in this one.
-        let switched_on = fs::read(state_file.with_file_name(OPERATION)).is_ok_and(|word| word == ON);
-        settings.habits.amt_disabled &= !switched_on;
+        settings.habits.amt_disabled &= !was_switched_on(&state_file);
         let inner = Inner {
             amt: Amt::new(&facts, &settings)?,
             ledger: Ledger::default(),
@@ -186,6 +184,12 @@ impl Device {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the host switched AMT on in an earlier life of this machine: that holds in this one.
+#[must_use]
+pub fn was_switched_on(state_file: &Path) -> bool {
+    fs::read(state_file.with_file_name(OPERATION)).is_ok_and(|word| word == ON)
 }
 
 /// Beside `state.json`, and outliving it: whether the host switched AMT on or off.

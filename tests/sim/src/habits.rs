@@ -14,6 +14,9 @@ pub struct Habits {
     /// Somebody switched AMT off, its maker or in BIOS setup; the host may switch it on over MHC from 16.1 on.
     #[arg(long)]
     pub amt_disabled: bool,
+    /// Switched off, AMT has no PTHI and no LME client either, as without AMT; switched on, it has them at the next start.
+    #[arg(long, requires = "amt_disabled")]
+    pub amt_hidden: bool,
     /// Switched on, AMT stays off until this machine is started again in the same directory.
     #[arg(long, requires = "amt_disabled")]
     pub enable_needs_reboot: bool,
@@ -47,6 +50,12 @@ pub struct Habits {
 }
 
 impl Habits {
+    /// Whether switching AMT on takes effect at the next start only.
+    #[must_use]
+    pub fn starts_anew(&self) -> bool {
+        self.enable_needs_reboot || self.amt_hidden
+    }
+
     /// Whether LMS runs on the machine, restarting or not.
     #[must_use]
     pub fn has_lms(&self) -> bool {

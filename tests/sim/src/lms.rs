@@ -42,7 +42,7 @@ impl Amt {
     #[must_use]
     pub fn opens_to_host(&self) -> (bool, bool) {
         let on = !self.disabled && !self.is_starting();
-        (on && self.facts.speaks_clear_to_host(), on && self.tls(LOCAL).is_some())
+        (on && !self.facts.is_host_tls_only(), on && self.speaks_tls(LOCAL))
     }
 }
 
@@ -72,8 +72,8 @@ fn serve(device: &Device, port: Port, mut stream: TcpStream, restarts: &AtomicU3
         None => {}
     }
     let is_open = || {
-        let (clear, tls) = device.look(|inner| inner.amt.opens_to_host());
-        if port == Port::Clear { clear } else { tls }
+        let (away, (clear, tls)) = device.look(|inner| (inner.amt.is_away(), inner.amt.opens_to_host()));
+        !away && if port == Port::Clear { clear } else { tls }
     };
     let door = match port {
         _ if !is_open() => None,

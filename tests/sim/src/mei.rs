@@ -41,6 +41,7 @@ impl Client {
     #[must_use]
     pub fn of(facts: &Facts) -> &'static [Self] {
         match (facts.has_amt(), facts.has_upid) {
+            _ if facts.is_hidden => &[Self::Mhc, Self::Mkhi],
             (true, true) => &[Self::Pthi, Self::Lme, Self::Mhc, Self::Mkhi, Self::Upid],
             (true, false) => &[Self::Pthi, Self::Lme, Self::Mhc, Self::Mkhi],
             (false, _) => &[Self::Mkhi],

@@ -23,9 +23,9 @@ pub struct Ports {
     clear: Option<u16>,
     tls: Option<u16>,
     time_scale: f64,
+    lms: Option<Lms>,
     /// What else the file tells, and always.
     more: Map<String, Value>,
-    lms: Option<Lms>,
     told: Option<(bool, bool, (bool, bool))>,
 }
 
@@ -34,7 +34,13 @@ impl Ports {
     #[must_use]
     pub fn new(file: PathBuf, sim: &Path, clear: Option<u16>, tls: Option<u16>, time_scale: f64) -> Self {
         let (draft, more) = (sim.join("ports.new"), Map::new());
-        Self { file, draft, clear, tls, time_scale, more, lms: None, told: None }
+        Self { file, draft, clear, tls, time_scale, lms: None, more, told: None }
+    }
+
+    /// The same, with the ports of the service on the machine.
+    #[must_use]
+    pub fn with_lms(self, lms: Option<Lms>) -> Self {
+        Self { lms, ..self }
     }
 
     /// The same, and the root of the on-die chain: real firmware's is Intel's, a simulated one's cannot be.
@@ -43,12 +49,6 @@ impl Ports {
         self.more.insert("on_die_root_sha256".to_owned(), hex(&Sha256::digest(der)).into());
         self.more.insert("on_die_root".to_owned(), STANDARD.encode(der).into());
         self
-    }
-
-    /// The same, with the ports of the service on the machine.
-    #[must_use]
-    pub fn with_lms(self, lms: Option<Lms>) -> Self {
-        Self { lms, ..self }
     }
 
     /// Writes the file if it does not tell what is now.

@@ -168,18 +168,9 @@ impl Profile {
         let [major, minor, hotfix, build] = self.row().2;
         let firmware = Firmware { major, minor, hotfix, build };
         let has_upid = firmware.major >= 19 && self.body() == Body::Desktop;
-        let radio = self.body() == Body::WifiLaptop;
-        Facts {
-            profile: self,
-            seed,
-            uuid,
-            serial,
-            mac,
-            firmware,
-            platform: Platform::of(self),
-            has_upid,
-            radio,
-        }
+        let (radio, platform) = (self.body() == Body::WifiLaptop, Platform::of(self));
+        let is_hidden = false;
+        Facts { profile: self, seed, uuid, serial, mac, firmware, platform, radio, has_upid, is_hidden }
     }
 }
 
@@ -248,10 +239,12 @@ pub struct Facts {
     pub firmware: Firmware,
     /// Its chips.
     pub platform: Platform,
-    /// Whether the firmware has the client of the platform's id.
-    pub has_upid: bool,
     /// Whether it has a Wi-Fi radio that AMT can use.
     pub radio: bool,
+    /// Whether the firmware has the client of the platform's id.
+    pub has_upid: bool,
+    /// Whether AMT is switched off so that its clients are gone.
+    pub is_hidden: bool,
 }
 
 impl Facts {
@@ -273,12 +266,6 @@ impl Facts {
         (self.firmware.major, self.firmware.minor) >= (16, 1)
     }
 
-    /// Whether the host's side speaks TLS only, too: 19 and later (`reference/amt.md` 0, fact 3).
-    #[must_use]
-    pub fn is_host_tls_only(&self) -> bool {
-        self.has_amt() && self.firmware.major >= 19
-    }
-
     /// Whether AMT has Wi-Fi's classes, with a radio or without: Standard Manageability has no wireless.
     #[must_use]
     pub fn has_wireless(&self) -> bool {
@@ -297,10 +284,10 @@ impl Facts {
         mac
     }
 
-    /// Whether the host's side has a cleartext port: up to 18 (`reference/amt.md` 0, fact 3).
+    /// Whether the host's side speaks TLS only, too: 19 and later (`reference/amt.md` 0, fact 3).
     #[must_use]
-    pub fn speaks_clear_to_host(&self) -> bool {
-        self.firmware.major < 19
+    pub fn is_host_tls_only(&self) -> bool {
+        self.has_amt() && self.firmware.major >= 19
     }
 
     /// Whether the firmware has KVM: Standard Manageability has none.

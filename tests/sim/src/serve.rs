@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::device::{Device, Settings};
+use crate::device::{Device, Settings, was_switched_on};
 use crate::lms::Lms;
 use crate::ports::Ports;
 use crate::profile::Profile;
@@ -35,11 +35,14 @@ pub fn start(profile: Profile, dir: &Path, settings: Settings) -> Result<Running
     }
     clear(dir)?;
     let mut facts = profile.facts(settings.seed);
-    facts.has_upid &= !settings.host_tls.no_upid;
     facts.radio |= settings.habits.wifi && facts.has_wireless();
+    facts.has_upid &= !settings.host_tls.no_upid;
+    let state_file = sim.join("state.json");
+    let off = settings.habits.amt_disabled && !was_switched_on(&state_file);
+    facts.is_hidden = off && settings.habits.amt_hidden && facts.has_amt();
     host::build(dir, &facts).with_context(|| format!("building the machine in {}", dir.display()))?;
     let time_scale = settings.time_scale;
-    let device = Device::new(facts, settings, sim.join("state.json")).context("starting the device")?;
+    let device = Device::new(facts, settings, state_file).context("starting the device")?;
     let device = Arc::new(device);
     let open = |port| match device.facts.has_amt() {
         true => tcp::listen(&device, port).map(Some).context("opening an AMT port"),

@@ -89,7 +89,8 @@ fn open(device: &Device, port: Port) -> Option<Door<'_>> {
 
 fn is_open(device: &Device, port: Port) -> bool {
     device.look(|inner| match port {
-        _ if inner.amt.is_away() || !inner.amt.is_addressed() => false,
+        _ if !inner.amt.is_addressed() => false,
+        _ if inner.amt.is_away() => false,
         Port::Tls => inner.amt.tls(REMOTE).is_some(),
         Port::Clear => inner.amt.is_provisioned() && inner.amt.opens_cleartext(),
     })

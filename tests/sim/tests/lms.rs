@@ -81,3 +81,19 @@ fn faults_strike_its_connections_and_off_amt_has_none() {
     let sim = start(&["--amt-disabled"]);
     assert_eq!((lms(&sim, "16992"), lms(&sim, "16993")), (None, None));
 }
+
+#[test]
+fn from_19_on_lms_has_its_tls_port_only_and_from_the_start() {
+    let sim = Sim::start("vpro-desktop-amt19", &["--time-scale", "0.01", "--lms-restarting", "1"]);
+    assert_eq!(
+        (lms(&sim, "16992"), Mei::connect(&sim.dir, LME).1.unwrap()),
+        (None, 16i32.to_le_bytes().into())
+    );
+    let port = lms(&sim, "16993").unwrap();
+    assert!(Network(port).exchange(b"x").is_empty());
+    let mut secure = Secure::at(port);
+    let account = os_admin(&sim);
+    assert_eq!(post(&mut secure, "$$OsAdmin", &account, &envelope(GET, GENERAL, "")).status, 200);
+    set_up(&sim, &mut secure);
+    assert_eq!(pthi(&sim, PROVISIONING_STATE).1, [1, 0, 0, 0]);
+}

@@ -101,3 +101,34 @@ fn faults_at_the_switch_leave_it_as_it_was_or_turn_it() {
         assert_eq!(sim.state()["amt_disabled"], off, "{fault}");
     }
 }
+
+#[test]
+fn from_19_on_the_answer_says_that_tls_is_enforced_too() {
+    let sim = Sim::start("vpro-desktop-amt19", &["--time-scale", "0.01", "--amt-disabled"]);
+    assert_eq!(mhc(&sim, IS_ENABLED), [0xc1, 0, 0, 0]);
+    assert_eq!(mhc(&sim, ENABLE), bytes("05 03 53 10 00000000"));
+    assert_eq!(mhc(&sim, IS_ENABLED), [0xc3, 0, 0, 0]);
+}
+
+#[test]
+fn hidden_amt_looks_like_none_until_it_is_switched_on_and_started() {
+    let options = ["--amt-disabled", "--amt-hidden"];
+    let sim = Sim::start("vpro-desktop-amt18", &options);
+    let announced = |sim: &Sim, guid: &str| {
+        let name = format!("sys/bus/mei/devices/0000:00:16.0-{guid}");
+        sim.dir.join(name).exists()
+    };
+    let guids = ["12f80028-b4b7-4b2d-aca8-46e0ff65814c", "6733a4db-0476-4e7b-b3af-bcfc29bee7a7"];
+    let watchdog = "05b79a6f-4628-4d7f-899d-a91514cb32ab";
+    assert_eq!(guids.map(|guid| announced(&sim, guid)), [false; 2]);
+    assert!(announced(&sim, watchdog));
+    for client in [PTHI, LME] {
+        assert_eq!(Mei::connect(&sim.dir, client).1.unwrap(), 25i32.to_le_bytes());
+    }
+    assert_eq!(mhc(&sim, IS_ENABLED), [0x81, 0, 0, 0]);
+    assert_eq!(mhc(&sim, ENABLE), bytes("05 03 53 10 00000000"));
+    assert_eq!(Mei::connect(&sim.dir, PTHI).1.unwrap(), 25i32.to_le_bytes());
+    let sim = sim.restarted("vpro-desktop-amt18", &options);
+    assert_eq!(guids.map(|guid| announced(&sim, guid)), [true; 2]);
+    assert_eq!(pthi(&sim, CONTROL_MODE).0, 0);
+}

@@ -48,11 +48,11 @@ impl Amt {
             return status::WRONG_STATE;
         }
         self.operation.next_start = Some(on);
-        if on && self.disabled && !self.habits.enable_needs_reboot {
+        if on && self.disabled && !self.habits.starts_anew() {
             self.operation.starting = COMMANDS_TO_START;
             self.operation.leased_at = Some(Instant::now() + scaled(TO_A_LEASE, self.time_scale));
         }
-        self.disabled = !on || self.disabled && self.habits.enable_needs_reboot;
+        self.disabled = !on || self.disabled && self.habits.starts_anew();
         status::OK
     }
 
