@@ -2,6 +2,8 @@
 //! in; nothing here changes anything.
 
 mod address;
+#[cfg(feature = "legacy-tls")]
+mod legacy;
 mod transport;
 
 pub use address::{Address, Reached, cleartext, reach};
@@ -162,7 +164,7 @@ fn ended(error: Error<RemoteError>) -> RemoteEnd {
     match error {
         Error::Transport(RemoteError::OtherCertificate { found }) => RemoteEnd::OtherCertificate(found),
         Error::Transport(RemoteError::NoCommonTls(why)) => RemoteEnd::NoCommonTls(why),
-        Error::Transport(RemoteError::Tls(why)) => RemoteEnd::Tls(why),
+        Error::Transport(RemoteError::Tls(why) | RemoteError::Signature(why)) => RemoteEnd::Tls(why),
         Error::Transport(error @ RemoteError::TooLong) => RemoteEnd::NotAmt(error.to_string()),
         Error::Transport(RemoteError::Lost(why)) => RemoteEnd::Unreachable(why),
         Error::RealmMismatch { found, .. } => RemoteEnd::OtherRealm(found.to_string()),

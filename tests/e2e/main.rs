@@ -17,6 +17,8 @@ mod flash;
 mod foreign;
 mod honesty;
 mod inspect;
+#[cfg(feature = "legacy-tls")]
+mod legacy_tls;
 mod lockdown;
 
 mod known;

@@ -344,6 +344,8 @@ fn a_power_state_that_cannot_be_read_is_no_proof() {
     }
 }
 
+/// With the feature it is spoken: `legacy_tls.rs`.
+#[cfg(not(feature = "legacy-tls"))]
 #[test]
 fn tls_that_this_build_does_not_speak_is_not_verifiable_and_says_so() {
     let scratch = scratch();
@@ -357,6 +359,7 @@ fn tls_that_this_build_does_not_speak_is_not_verifiable_and_says_so() {
     let result = ended(&ours.verify(&ours.at("16993")), 8, "tls-not-verifiable");
     let text = result["text"].as_str().unwrap();
     assert!(text.contains("not verifiable by this build") && text.contains("AMT 12"), "{text}");
+    assert!(text.contains("`legacy-tls`"), "{text}");
     assert!(ours.remote_events().is_empty());
 }
 
@@ -427,7 +430,7 @@ fn what_does_not_fit_is_refused_before_anything_is_asked() {
 }
 
 /// A store with one event: the machine's own claim with members replaced, signed by a key of this test.
-fn forged(ours: &Ours, out: &Path, change: impl FnOnce(&mut Value)) {
+pub(crate) fn forged(ours: &Ours, out: &Path, change: impl FnOnce(&mut Value)) {
     let claims = files(&ours.out.join("devices")).into_iter().filter(|file| {
         file.to_str().unwrap().ends_with(".dsse.json") && payload(file)["body"].get("realm").is_some()
     });
@@ -455,6 +458,6 @@ fn forged(ours: &Ours, out: &Path, change: impl FnOnce(&mut Value)) {
     fs::write(place.join(name), serde_json::to_vec(&envelope).unwrap()).unwrap();
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

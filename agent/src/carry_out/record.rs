@@ -149,7 +149,8 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
         text += match tls.shaken {
             true => "; its own certificate was seen served",
             false => {
-                "; its certificate was read back, a handshake with this firmware is not verifiable by this build"
+                "; its certificate was read back, a handshake with this firmware is not verifiable by this build from here \
+                 (`verify --remote` of one with the feature `legacy-tls` sees it from another host)"
             }
         };
     }

@@ -19,10 +19,10 @@ use super::Reached;
 use crate::error::last_cause;
 
 /// No WS-Man answer of AMT comes near this.
-const LARGEST_BODY: usize = 1 << 20;
-const CONNECT: Duration = Duration::from_secs(10);
+pub(super) const LARGEST_BODY: usize = 1 << 20;
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
 /// AMT itself allows an operation 30 s at least (reference/amt.md 4.1).
-const ANSWER: Duration = Duration::from_secs(30);
+pub(super) const ANSWER: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RemoteError {
@@ -30,6 +30,9 @@ pub(super) enum RemoteError {
     OtherCertificate { found: String },
     #[error("no TLS in common: {0}")]
     NoCommonTls(String),
+    /// The certificate is the one expected, and this build cannot check a signature with its key.
+    #[error("{0}")]
+    Signature(String),
     #[error("{0}")]
     Tls(String),
     #[error("its answer is longer than 1 MiB")]
@@ -45,6 +48,18 @@ pub(super) struct Remote {
     tls: bool,
     login_sent: bool,
     asked: Asked,
+    /// The certificate, once rustls and the firmware were seen to have no TLS in common.
+    #[cfg(feature = "legacy-tls")]
+    legacy: Legacy,
+}
+
+/// Whether TLS is left to OpenSSL.
+#[cfg(feature = "legacy-tls")]
+enum Legacy {
+    /// Without a pin there is no TLS; and rustls that worked once works on.
+    Never,
+    WhereNeeded([u8; 32]),
+    Always([u8; 32]),
 }
 
 impl Remote {
@@ -77,7 +92,15 @@ impl Remote {
             .timeout(ANSWER)
             .build()
             .map_err(|error| last_cause(&error))?;
-        Ok(Self { http, address: reached.address, tls: pin.is_some(), login_sent: false, asked })
+        Ok(Self {
+            http,
+            address: reached.address,
+            tls: pin.is_some(),
+            login_sent: false,
+            #[cfg(feature = "legacy-tls")]
+            legacy: pin.map_or(Legacy::Never, Legacy::WhereNeeded),
+            asked,
+        })
     }
 
     /// Whether clients were asked for a certificate.
@@ -94,7 +117,51 @@ impl Remote {
 impl Transport for Remote {
     type Error = RemoteError;
 
+    #[cfg(not(feature = "legacy-tls"))]
     async fn post(&mut self, request: HttpRequest) -> Result<HttpResponse, RemoteError> {
+        self.post_with_rustls(request).await
+    }
+
+    #[cfg(feature = "legacy-tls")]
+    async fn post(&mut self, request: HttpRequest) -> Result<HttpResponse, RemoteError> {
+        let pin = match self.legacy {
+            Legacy::Never => return self.post_with_rustls(request).await,
+            Legacy::WhereNeeded(pin) => {
+                // A handshake that failed has sent nothing of it. The first request has no login, so its copy is no secret.
+                let HttpRequest { path, headers, body } = &request;
+                let copy = HttpRequest { path, headers: headers.clone(), body: body.clone() };
+                match self.post_with_rustls(request).await {
+                    Err(RemoteError::NoCommonTls(why) | RemoteError::Signature(why)) => {
+                        tracing::info!(%why, "leaving TLS to OpenSSL, with the same certificate");
+                        self.legacy = Legacy::Always(pin);
+                        return self.post_with_openssl(pin, copy).await;
+                    }
+                    answered => {
+                        if answered.is_ok() {
+                            self.legacy = Legacy::Never;
+                        }
+                        return answered;
+                    }
+                }
+            }
+            Legacy::Always(pin) => pin,
+        };
+        self.post_with_openssl(pin, request).await
+    }
+}
+
+impl Remote {
+    #[cfg(feature = "legacy-tls")]
+    async fn post_with_openssl(
+        &mut self,
+        pin: [u8; 32],
+        request: HttpRequest,
+    ) -> Result<HttpResponse, RemoteError> {
+        self.login_sent |= request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        super::legacy::post(self.address, pin, request).await
+    }
+
+    async fn post_with_rustls(&mut self, request: HttpRequest) -> Result<HttpResponse, RemoteError> {
         let scheme = if self.tls { "https" } else { "http" };
         let mut post = self.http.post(format!("{scheme}://{}{}", self.address, request.path));
         // Bodies and Authorization are as good as a password; the names of the headers are not.
@@ -159,6 +226,9 @@ fn of_tls(error: &rustls::Error) -> RemoteError {
                 }
                 _ => RemoteError::Tls(error.to_string()),
             }
+        }
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            RemoteError::Signature(error.to_string())
         }
         // Firmware and this build share no version or no cipher suite (reference/crates.md 3).
         Error::PeerIncompatible(_)

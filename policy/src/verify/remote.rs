@@ -194,7 +194,8 @@ fn judge(claim: &AmtOurs, seen: &RemoteSeen) -> (Exit, &'static str, String) {
                 Exit::Impossible,
                 "tls-not-verifiable",
                 format!(
-                    "TLS at {at} is not verifiable by this build: {}. AMT 12 and older speak TLS that it does not have.",
+                    "TLS at {at} is not verifiable by this build: {}. AMT 12 and older speak TLS that it does not \
+                     have; one with the feature `legacy-tls` has it.",
                     shown(why)
                 ),
             ),
