@@ -147,6 +147,17 @@ impl<'a> Assessment<'a> {
             .or_else(|| self.outcome(step::LOCKED_DOWN, Status::AlreadySo))
     }
 
+    /// The password that MEBx took before AMT was switched off, as an escrow file.
+    fn own_mebx(&self) -> bool {
+        self.locked_down().is_some_and(|off| off.evidence.contains_key("mebx_escrow"))
+    }
+
+    /// A later step left AMT in a state that nobody knows, whatever was proven before it.
+    fn lost(&self) -> Option<&'a Outcome> {
+        let late = [step::AMT_UNPROVISION, step::LOCKDOWN];
+        self.indeterminate().filter(|outcome| late.contains(&outcome.step.as_str()))
+    }
+
     /// True if an image is staged, by this run or an earlier one.
     fn staged(&self) -> bool {
         [step::STAGE_CLEAN, step::STAGE_SOFT_DISABLE].into_iter().any(|step| {
@@ -237,6 +248,10 @@ fn verdict(input: &Assessment<'_>, exit: Exit) -> String {
         (Exit::Impossible, _) if !changed && asked_to_report(input.plan) => {
             format!("Not satisfied ({}): policy asks for a report only{untouched}", reason(input.outcomes, exit))
         }
+        (Exit::Satisfied, Action::Neutralize) if input.locked_down().is_some() => format!(
+            "{}; only `verify` on a later boot may say that it is in effect.",
+            input.locked_down().map_or("AMT is switched off", |off| off.text.as_str())
+        ),
         (Exit::Satisfied, Action::Neutralize) => {
             "The management engine reports itself soft-disabled, so nothing was staged: detected, not verified; only \
              `verify` may say that it is in effect."

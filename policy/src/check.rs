@@ -72,11 +72,13 @@ fn check(file: File, sha256: &str, findings: &mut Findings<'_>) -> Option<Policy
     let first_use = in_rules
         .chain(&file.default_action)
         .find(|action| *action.get_ref() == Action::Use)
-        .map(Spanned::span);
+        .map(|action| ("`use`", action.span()));
+    let first_lockdown = file.rules.iter().find_map(|rule| rule.neutralize.certificate.as_ref());
+    let first = first_use.or(first_lockdown.map(|place| ("`lockdown` with a certificate", place.span())));
     let escrow = file.escrow;
     let recipients = check_recipients(&escrow.recipients, findings);
-    if let Some(span) = first_use {
-        check_escrow(&escrow.recipients, escrow.allow_single_recipient, span, findings);
+    if let Some((what, span)) = first {
+        check_escrow(&escrow.recipients, escrow.allow_single_recipient, what, span, findings);
     }
     let begins: Vec<usize> = file.rules.iter().map(|rule| rule.span.start).collect();
     let ends = begins.iter().skip(1).copied().chain([usize::MAX]);
@@ -293,6 +295,7 @@ fn check_recipients(tables: &[Spanned<RecipientTable>], findings: &mut Findings<
 fn check_escrow(
     tables: &[Spanned<RecipientTable>],
     allow_single: bool,
+    what: &str,
     span: Range<usize>,
     findings: &mut Findings<'_>,
 ) {
@@ -302,10 +305,11 @@ fn check_escrow(
     roles.dedup();
     let help = "add [[escrow.recipient]] tables with different roles, such as \"ops\" and \"break-glass\"";
     if tables.is_empty() {
-        findings.error(span, "`use` makes credentials, and there is no recipient to seal them to", help);
+        let message = format!("{what} makes credentials, and there is no recipient to seal them to");
+        findings.error(span, message, help);
     } else if (tables.len() < 2 || roles.len() < 2) && !allow_single {
         let help = format!("{help}, or set `allow_single_recipient = true` under [escrow]");
-        findings.error(span, "`use` wants at least two escrow recipients of different roles", help);
+        findings.error(span, format!("{what} wants at least two escrow recipients of different roles"), help);
     }
 }
 

@@ -65,6 +65,8 @@ pub(crate) struct NeutralizeTable {
     pub(crate) keep: Option<Texts>,
     pub(crate) accept_boot_guard: Option<Spanned<bool>>,
     pub(crate) result_sha256: Option<Texts>,
+    pub(crate) certificate: Option<Spanned<String>>,
+    pub(crate) certificate_passphrase: Option<Spanned<String>>,
 }
 
 pub(crate) struct MatchTable {
@@ -217,6 +219,8 @@ impl NeutralizeTable {
             keep: table.texts("keep"),
             accept_boot_guard: table.flag("accept_boot_guard"),
             result_sha256: table.texts("result_sha256"),
+            certificate: table.text("certificate"),
+            certificate_passphrase: table.text("certificate_passphrase"),
         }
     }
 }

@@ -35,6 +35,9 @@ pub struct History {
     /// The realm of an AMT that our journal shows a run was unprovisioning when it ended.
     #[serde(default)]
     pub leaving: Option<String>,
+    /// Escrow file of the last password that MEBx took from a run of ours; it outlives every unprovisioning.
+    #[serde(default)]
+    pub mebx: Option<String>,
     /// The last run of ours that switched AMT on, unless one switched it off since.
     #[serde(default)]
     pub enabled: Option<Enabled>,

@@ -192,6 +192,9 @@ pub enum StepKind {
     /// the firmware refuses that, it is asked over MHC, which root can take back (16.1 and later).
     AmtLockdown {
         mhc: bool,
+        /// MEBx has a password of its own by then, from a step before or a run before.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        own_mebx: bool,
         /// As in [`StepKind::Stage`].
         #[serde(skip_serializing_if = "Vec::is_empty", default)]
         skipped: Vec<String>,
@@ -200,6 +203,9 @@ pub enum StepKind {
     AmtLockedDown {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         event: Option<String>,
+        /// That run gave MEBx a password of its own: the name of its escrow file.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        mebx_escrow: Option<String>,
         #[serde(skip_serializing_if = "Vec::is_empty", default)]
         skipped: Vec<String>,
     },

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::Date;
 
 use crate::pattern::{Glob, VersionRange};
-use crate::{Action, recipient};
+use crate::{Action, Reference, recipient};
 
 /// The org's policy file, checked. Made by [`Policy::parse`] only, so whoever holds one holds a policy without errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,10 @@ pub struct Neutralize {
     pub keep: Option<Vec<String>>,
     /// Remove code though the image carries Boot Guard manifests and nothing shows that they are not enforced.
     pub accept_boot_guard: bool,
+    /// Where the provisioning certificate is with which `lockdown` gives MEBx a password of its own before it switches AMT
+    /// off, and where its passphrase is.
+    pub certificate: Option<Reference>,
+    pub certificate_passphrase: Option<Reference>,
     /// Lower-case hex. Where there are any, only a result with one of these sha256 is staged.
     pub result_sha256: Vec<String>,
 }

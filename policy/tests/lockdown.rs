@@ -180,3 +180,130 @@ proptest! {
         prop_assert_eq!(locks, may);
     }
 }
+
+/// With a provisioning certificate that can be used.
+fn certified() -> Case {
+    Case::neutralizing("[\"lockdown\", \"report-only\"], certificate = \"file:/c.pem\"")
+        .fact("intel.amt.version", "16.0.15.1735")
+        .context(|it| it.certificate = Some(Ok("4 certificates".to_owned())))
+}
+
+fn mebx_known(case: Case) -> Case {
+    case.history(|it| it.mebx = Some("amt-mebx.1.0000000000000000.age".to_owned()))
+}
+
+fn known(case: Case) -> Case {
+    case.context(|it| it.known_credential = true)
+}
+
+const WHOLE: [&str; 3] = ["amt.setup-acm", "amt.unprovision", "neutralize.lockdown"];
+
+#[test]
+fn with_a_certificate_mebx_gets_a_password_of_its_own_first() {
+    let acm = |case: Case| case.amt("post", "acm");
+    let ours =
+        |case: Case| acm(case).ours(1).history(|it| it.amt.as_mut().unwrap().control_mode = "acm".to_owned());
+    let unusable = |case: Case| case.context(|it| it.certificate = Some(Err("no such file".to_owned())));
+    let off = |case: Case| case.fact("intel.amt.verdict", "disabled").amt("unknown", "unknown");
+    for (case, steps) in [
+        (certified(), &WHOLE[..]),
+        // Set before, and nobody enabled AMT since.
+        (mebx_known(certified()), &["neutralize.lockdown"]),
+        (mebx_known(locking()), &["neutralize.lockdown"]),
+        (mebx_known(certified()).history(|it| it.locked_down = Some(off_by("e1"))), &WHOLE),
+        // Never the lesser in its stead.
+        (unusable(certified()), &["neutralize.report-only"]),
+        (certified().fact("intel.amt.version", "19.0.5.1966"), &["neutralize.report-only"]),
+        (certified().fact("intel.amt.version", "11.8.50"), &["neutralize.report-only"]),
+        // Left behind by a run of ours.
+        (acm(certified()).open(1, true), &["refuse.indeterminate"]),
+        (known(acm(certified()).open(1, true)), &["amt.complete", "amt.unprovision", "neutralize.lockdown"]),
+        (ours(certified()), &["refuse.credential-needed"]),
+        (known(ours(certified())), &["amt.complete", "amt.unprovision", "neutralize.lockdown"]),
+        (known(ours(locking())), &["refuse.no-method-applies"]),
+        // By others, or in another state.
+        (known(acm(certified())), &["neutralize.report-only"]),
+        (acm(certified()).open(1, false), &["neutralize.report-only"]),
+        (known(certified().amt("post", "ccm").ours(1)), &["neutralize.report-only"]),
+        (off(certified()), &["neutralize.locked-down"]),
+        (
+            certified().context(|it| it.escrow_not_durable = Some("tmpfs".to_owned())),
+            &["refuse.escrow-not-durable"],
+        ),
+    ] {
+        assert_eq!(case.steps(), steps, "{:?} {:?}", case.detection.facts, case.history);
+    }
+    assert!(!certified().live().own_recipients().plan().refused());
+    assert_eq!(certified().live().plan().steps[0].id, "refuse.example-recipient.ops");
+    assert!(!locking().live().plan().refused(), "without passwords nobody has to open any");
+}
+
+#[test]
+fn the_steps_say_what_each_is_for() {
+    let plan = certified().plan();
+    assert!(
+        matches!(&plan.steps[0].what, StepKind::AmtSetupAcm { or_ccm: false, settings } if settings.words() == ["mebx = true"])
+    );
+    assert!(matches!(&plan.steps[1].what, StepKind::AmtUnprovision { login: true, realm: None, .. }));
+    assert!(matches!(plan.steps[2].what, StepKind::AmtLockdown { own_mebx: true, .. }));
+    let left = || certified().amt("post", "acm").open(1, true);
+    for (case, words) in [(left(), &["mebx = true"][..]), (mebx_known(left()), &[])] {
+        let plan = known(case).plan();
+        let StepKind::AmtComplete { realm, settings } = &plan.steps[0].what else {
+            panic!("{:?}", plan.steps)
+        };
+        assert_eq!(
+            (realm.as_str(), settings.words()),
+            ("Digest:00", words.iter().map(|it| (*it).to_owned()).collect())
+        );
+        assert!(
+            matches!(&plan.steps[1].what, StepKind::AmtUnprovision { realm: Some(it), .. } if it == "Digest:00")
+        );
+    }
+    let (_, _, text) = left().refusal();
+    assert!(
+        text.contains("amt.2.0000000000000000.age") && text.contains("--known-credential FILE"),
+        "{text}"
+    );
+    assert!(matches!(
+        mebx_known(locking()).plan().steps[0].what,
+        StepKind::AmtLockdown { own_mebx: true, .. }
+    ));
+}
+
+#[test]
+fn a_password_of_its_own_is_asserted_and_satisfies() {
+    let step = |id: &str, evidence: &[(&str, &str)]| Outcome {
+        step: id.to_owned(),
+        status: Status::Done,
+        changed: true,
+        exit: Exit::Satisfied,
+        cause: None,
+        text: format!("{id} is done"),
+        evidence: evidence.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect(),
+    };
+    let set_up =
+        step("amt.setup-acm", &[("proof", "read-back"), ("control_mode", "acm"), ("escrow", "amt.1.x.age")]);
+    let out = step("amt.unprovision", &[("proof", "read-back")]);
+    let lock = step("neutralize.lockdown", &[("proof", "read-back"), ("mebx_escrow", "amt-mebx.1.x.age")]);
+    let told = report(&certified(), &[set_up.clone(), out.clone(), lock.clone()]);
+    let amt = &told.capability.channels[0];
+    assert_eq!((amt.state, amt.confidence), (ChannelState::Disabled, Proof::Proven));
+    assert_eq!((told.exit, told.reason.as_str()), (Exit::Satisfied, "satisfied"));
+    assert!(told.verdict.contains("only `verify`"), "{}", told.verdict);
+    let has = |report: &Report, id: &str| report.findings.iter().any(|it| it.id == id);
+    assert!(has(&told, "mebx-password-asserted") && !has(&told, "amt-off-default-mebx"));
+    // What fails on the way is told as what AMT is then.
+    let failing = |mut outcome: Outcome, exit| {
+        (outcome.status, outcome.exit, outcome.changed) = (Status::Failed, exit, false);
+        outcome.evidence.clear();
+        outcome
+    };
+    let told = report(&certified(), &[set_up.clone(), failing(out.clone(), Exit::DeviceFailed)]);
+    assert_eq!(told.capability.channels[0].state, ChannelState::Verified, "ours, in admin control mode");
+    let told = report(&certified(), &[set_up.clone(), failing(out.clone(), Exit::Indeterminate)]);
+    assert_eq!(told.capability.channels[0].state, ChannelState::Unknown);
+    let told = report(&certified(), &[set_up, out, failing(lock, Exit::DeviceFailed)]);
+    assert_eq!(told.capability.channels[0].state, ChannelState::Present, "unprovisioned, and on");
+    assert!(!has(&told, "amt-provisioned-by-others"));
+}

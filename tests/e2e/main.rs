@@ -20,6 +20,7 @@ mod inspect;
 #[cfg(feature = "legacy-tls")]
 mod legacy_tls;
 mod lockdown;
+mod lockdown_whole;
 
 mod known;
 mod known_faults;

@@ -22,7 +22,7 @@ use super::proof::{Client, cnonce, ha1, read_realm};
 use super::{Run, outcome, with_evidence};
 use crate::probe;
 use crate::secrets::Password;
-use crate::state::{JournalEntry, Kind, fold_leaving, fold_open};
+use crate::state::{JournalEntry, Kind, OrgState, fold, fold_leaving, fold_open};
 
 /// Another component blocks it: it did not act, and may later (reference/amt.md 7).
 const BLOCKING_COMPONENT: PtStatus = PtStatus(2076);
@@ -128,6 +128,9 @@ async fn proceed(
     login: bool,
     expected: Option<&str>,
 ) -> Result<Outcome, Failure> {
+    // What a step before set up is the one that is meant, and needs no other password.
+    let made = run.made.take();
+    let expected = expected.or(made.as_ref().map(|made| made.realm.as_str()));
     run.progress.begin("amt: seeing which AMT answers, without a login");
     let mut pthi = Pthi::connect(run.machine).await?;
     let mode = pthi.ask(&GetControlMode).await?;
@@ -155,9 +158,15 @@ async fn proceed(
     run.progress.end("done");
     let mut password = None;
     if login {
-        run.progress.begin("amt: logging in with the credential that was given");
-        let known = known::log_in(run, &mut lme, &realm).await?;
-        password = Some(Password::from_text(known.password.expose().to_owned()));
+        run.progress.begin("amt: logging in as admin");
+        password = Some(match &made {
+            // The step before has logged in with it, twice.
+            Some(made) if made.realm == realm => Password::from_text(made.password.expose().to_owned()),
+            _ => {
+                let known = known::log_in(run, &mut lme, &realm).await?;
+                Password::from_text(known.password.expose().to_owned())
+            }
+        });
         run.progress.end("done");
     }
 
@@ -383,7 +392,10 @@ fn retire(
     proof: &[&str],
 ) -> Result<String, Failure> {
     let late = |error| Failure::not_recorded("AMT is unprovisioned", &error);
-    let proofs = run.history.amt.iter().chain(&run.history.amt_older).map(|ours| ours.escrow.clone());
+    // Read anew: a step before this one may have proven what is ended here.
+    let stored = run.store.stored(&run.chain.run().device_id).map_err(late)?;
+    let history = fold(&stored, run.journal.entries());
+    let proofs = history.amt.iter().chain(&history.amt_older).map(|ours| ours.escrow.clone());
     let open = fold_open(run.journal.entries());
     let begun = open.iter().flat_map(|open| open.earlier.iter().chain([&open.escrow])).cloned();
     let mut ended: Vec<String> = proofs.chain(begun).collect();

@@ -27,10 +27,17 @@ const MISSING_TEXT: &str = "the MEBx password was not changed, which takes admin
                             certificate: whoever is at the keyboard and knows it, the factory's included, can enable AMT \
                             again; give MEBx a password of its own there";
 
-/// Switches AMT off; `skipped` is why no method before this one was taken.
-pub(super) async fn lock_down(run: &mut Run<'_>, step: &Step, mhc: bool, skipped: &[String]) -> Outcome {
+/// Switches AMT off; `mebx` is the escrow file of the password that MEBx took before, and `skipped` why no method before
+/// this one was taken.
+pub(super) async fn lock_down(
+    run: &mut Run<'_>,
+    step: &Step,
+    mhc: bool,
+    mebx: Option<&str>,
+    skipped: &[String],
+) -> Outcome {
     run.progress.begin("amt: switching it off by its own firmware");
-    let ended = switch_off(run, mhc).await;
+    let ended = switch_off(run, mhc, mebx).await;
     run.progress.end(if ended.is_ok() { "done" } else { "failed" });
     let done = match ended {
         Ok(done) => done,
@@ -40,8 +47,8 @@ pub(super) async fn lock_down(run: &mut Run<'_>, step: &Step, mhc: bool, skipped
         SWITCH => format!("{SWITCH} over MHC, which any program with root's rights can take back"),
         call => format!("{call} over PTHI, which only MEBx takes back"),
     };
-    let text = format!("AMT is switched off ({by}; {}). {MISSING}: {MISSING_TEXT}", done.seen);
-    let ended = Outcome { changed: true, ..not_satisfied(outcome(step, Status::Done, text), skipped) };
+    let text = format!("AMT is switched off ({by}; {}). {}", done.seen, mebx_text(mebx, MISSING_TEXT));
+    let ended = Outcome { changed: true, ..judged(outcome(step, Status::Done, text), mebx, skipped) };
     with_evidence(
         ended,
         [
@@ -52,24 +59,37 @@ pub(super) async fn lock_down(run: &mut Run<'_>, step: &Step, mhc: bool, skipped
     )
 }
 
-/// AMT is off already; nothing is sent.
-pub(super) fn already(step: &Step, event: Option<&str>, skipped: &[String]) -> Outcome {
+/// AMT is off already; nothing is sent. `mebx`: the run that did it gave MEBx a password of its own.
+pub(super) fn already(step: &Step, event: Option<&str>, mebx: Option<&str>, skipped: &[String]) -> Outcome {
     let whose = event.map_or(String::new(), |event| format!(" (event {event})"));
+    let missing = "nobody can read the MEBx password, and this agent did not change it; give MEBx a password of its own at \
+                   the keyboard";
     let text = format!(
-        "AMT reports itself disabled{whose}: detected, nothing was sent. {MISSING}: nobody can read the MEBx password, and \
-         this agent did not change it; give MEBx a password of its own at the keyboard"
+        "AMT reports itself disabled{whose}: detected, nothing was sent. {}",
+        mebx_text(mebx, missing)
     );
-    let ended = not_satisfied(outcome(step, Status::AlreadySo, text), skipped);
+    let ended = judged(outcome(step, Status::AlreadySo, text), mebx, skipped);
     match event {
         Some(event) => with_evidence(ended, [("event", event.into())]),
         None => ended,
     }
 }
 
-fn not_satisfied(mut ended: Outcome, skipped: &[String]) -> Outcome {
+fn mebx_text(mebx: Option<&str>, missing: &str) -> String {
+    match mebx {
+        Some(file) => format!("MEBx took a password of its own ({file}) and gives no way to read it back"),
+        None => format!("{MISSING}: {missing}"),
+    }
+}
+
+/// All that policy asks only where MEBx has a password of its own, which is asserted and never proven.
+fn judged(mut ended: Outcome, mebx: Option<&str>, skipped: &[String]) -> Outcome {
     if !skipped.is_empty() {
         ended.text.push_str(&format!(". Before `lockdown`: {}", skipped.join("; ")));
         ended.evidence.insert("skipped".to_owned(), Value::from(skipped.to_vec()));
+    }
+    if let Some(file) = mebx {
+        return with_evidence(ended, [("mebx", "asserted".into()), ("mebx_escrow", file.into())]);
     }
     let ended = Outcome { exit: Exit::Impossible, cause: Some(CAUSE.to_owned()), ..ended };
     with_evidence(ended, [("mebx", "not-changed".into()), ("verdict", MISSING.into())])
@@ -84,7 +104,7 @@ struct Off {
     event: String,
 }
 
-async fn switch_off(run: &mut Run<'_>, mhc: bool) -> Result<Off, Failure> {
+async fn switch_off(run: &mut Run<'_>, mhc: bool, mebx: Option<&str>) -> Result<Off, Failure> {
     let mut pthi = Pthi::connect(run.machine).await?;
     let standing = (pthi.ask(&GetControlMode).await?, pthi.ask(&GetProvisioningState).await?);
     if standing != (ControlMode::None, ProvisioningState::Pre) {
@@ -101,14 +121,14 @@ async fn switch_off(run: &mut Run<'_>, mhc: bool) -> Result<Off, Failure> {
     end(run, call, &told)?;
     // On a connection that owes an answer, the next one may be that one.
     let pthi = Some(pthi).filter(|_| !matches!(told, Told::Unknown(_)));
-    let mut watch = Watch { machine: run.machine, pthi, mhc };
+    let mut watch = Watch { machine: run.machine, pthi, mhc, mebx };
     let refused = match told {
         Told::Refused(why) => why,
         told => return settle(run, &mut watch, call, told).await,
     };
     // It said no, and may say no to the one and not to the other.
     if let Seen::Off { seen, proven } = watch.look().await {
-        return record(run, call, seen, proven);
+        return record(run, mebx, call, seen, proven);
     }
     if !mhc {
         return Err(refusal(&format!("AMT refused {call}: {refused}")));
@@ -180,7 +200,9 @@ async fn settle(
     loop {
         match (watch.look().await, until.is_over()) {
             // A client that is gone may be coming back, so that alone has to last.
-            (Seen::Off { seen, proven }, over) if proven || over => return record(run, call, seen, proven),
+            (Seen::Off { seen, proven }, over) if proven || over => {
+                return record(run, watch.mebx, call, seen, proven);
+            }
             (Seen::Before, true) => {
                 return Err(match told {
                     Told::Unknown(why) => Failure::unchanged(
@@ -203,10 +225,17 @@ async fn settle(
     }
 }
 
-fn record(run: &mut Run<'_>, call: &'static str, seen: String, proven: bool) -> Result<Off, Failure> {
+fn record(
+    run: &mut Run<'_>,
+    mebx: Option<&str>,
+    call: &'static str,
+    seen: String,
+    proven: bool,
+) -> Result<Off, Failure> {
     let body = json!({
         "channel": "amt", "method": "lockdown", "call": call, "proof": if proven { "read-back" } else { "client-gone" },
-        "seen": seen, "mebx": "not-changed", "boot_id": run.detection.known("host.boot_id"),
+        "seen": seen, "mebx": if mebx.is_some() { "asserted" } else { "not-changed" }, "mebx_escrow": mebx,
+        "boot_id": run.detection.known("host.boot_id"),
     });
     let event = run.chain.record(run.store, Kind::Neutralized, body);
     let event = event.map_err(|error| Failure::not_recorded("AMT was switched off", &error))?;
@@ -223,6 +252,8 @@ enum Seen {
 struct Watch<'m> {
     machine: &'m Machine,
     pthi: Option<Pthi<'m>>,
+    /// What is recorded of MEBx where AMT is seen off.
+    mebx: Option<&'m str>,
     /// The firmware tells over MHC as well.
     mhc: bool,
 }

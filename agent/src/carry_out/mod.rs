@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use oob_policy::{Detection, Exit, History, Outcome, Plan, Policy, Status, Step, StepKind, Value};
+use oob_wsman::digest::Realm;
 
 use crate::certificate::Certified;
 use crate::enroll::Enrollment;
@@ -11,6 +12,7 @@ use crate::known::Known;
 use crate::log::Progress;
 use crate::machine::Machine;
 use crate::named::Named;
+use crate::secrets::Password;
 use crate::state::{Chain, DirStore, Journal};
 
 mod acm;
@@ -73,9 +75,19 @@ pub struct Run<'a> {
     pub named: &'a Named,
     /// Credentials that the operator gave, in the order in which they are tried.
     pub known: &'a [Known],
+    /// AMT that a step of this run set up: its password, for the steps that follow.
+    pub made: Option<Made>,
+    /// Escrow file of a password that MEBx took in this run.
+    pub mebx: Option<String>,
     /// What else names this device, sealed beside a credential so that a lost index is no lost machine.
     pub aliases: BTreeMap<String, String>,
     pub progress: Progress,
+}
+
+/// A password that this run gave to AMT and proved.
+pub struct Made {
+    realm: Realm,
+    password: Password,
 }
 
 /// Carries out a plan without refusals, in order.
@@ -85,6 +97,9 @@ pub async fn carry_out(run: &mut Run<'_>, plan: &Plan) -> Vec<Outcome> {
         let failed =
             outcomes.iter().any(|outcome| matches!(outcome.status, Status::Failed | Status::NeedsHuman));
         let outcome = if failed { skipped(step) } else { carry_out_step(run, step).await };
+        if let (Status::Done, Some(file)) = (outcome.status, outcome.evidence.get("mebx_escrow")) {
+            run.mebx = file.as_text().map(str::to_owned);
+        }
         outcomes.push(outcome);
     }
     outcomes
@@ -124,8 +139,13 @@ async fn carry_out_step(run: &mut Run<'_>, step: &Step) -> Outcome {
         // The caller reads the chip and decides anew before anything is carried out.
         StepKind::ReadFlash => failed(step, Exit::Internal, "flash-not-read", "the flash chip was not read"),
         StepKind::Stage { method, keep, skipped } => stage::stage(run, step, *method, keep, skipped),
-        StepKind::AmtLockdown { mhc, skipped } => lockdown::lock_down(run, step, *mhc, skipped).await,
-        StepKind::AmtLockedDown { event, skipped } => lockdown::already(step, event.as_deref(), skipped),
+        StepKind::AmtLockdown { mhc, own_mebx, skipped } => {
+            let mebx = run.mebx.clone().or_else(|| run.history.mebx.clone()).filter(|_| *own_mebx);
+            lockdown::lock_down(run, step, *mhc, mebx.as_deref(), skipped).await
+        }
+        StepKind::AmtLockedDown { event, mebx_escrow, skipped } => {
+            lockdown::already(step, event.as_deref(), mebx_escrow.as_deref(), skipped)
+        }
         StepKind::MeSoftDisabled => stage::already(run, step),
         StepKind::ReportOnly { because } if because.is_empty() => {
             failed(step, Exit::Impossible, "report-only", "nothing was staged: policy asks for a report only")

@@ -17,7 +17,6 @@ use oob_wsman::pthi::{
 };
 use serde_json::json;
 
-use super::Run;
 use super::acm::{self, Announced, Armed};
 use super::amt::{Point, Pthi};
 use super::credential::Credential;
@@ -29,6 +28,7 @@ use super::peer::{Die, is_tls_only};
 use super::proof::{ADMIN, Client, cnonce, ha1, prove};
 use super::record::{Held, Proven, incomplete, record_proof};
 use super::settings::{self, mebx_password};
+use super::{Made, Run};
 use crate::probe;
 use crate::secrets::Password;
 use crate::state::{Answer, JournalEntry, fold_open, hex};
@@ -214,6 +214,8 @@ async fn activate(
         ))),
         (_, Ok(())) => {
             // Proven and escrowed, so what comes next can only be missing, not lost.
+            let password = Password::from_text(session.password.expose().to_owned());
+            run.made = Some(Made { realm: session.realm.clone(), password });
             let open = session.open.clone();
             let activated = Proven { way, ..told(&mode, &open, &held, over_tls.as_ref()) };
             let bare = record_proof(run, step, &activated)?;

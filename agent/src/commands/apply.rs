@@ -8,8 +8,8 @@ mod carried;
 use std::path::{Path, PathBuf};
 
 use oob_policy::{
-    Assessment, Context, Detection, Exit, Format, History, ModeWish, NamedFiles, Outcome, Plan, Policy,
-    PolicyTrust, Report, RootKind, Selection, StepKind, assess, decide, select,
+    Action, Assessment, Context, Detection, Exit, Format, History, ModeWish, NamedFiles, Outcome, Plan,
+    Policy, PolicyTrust, Report, RootKind, Selection, StepKind, assess, decide, select,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -59,9 +59,9 @@ pub(super) async fn plan(arguments: &Apply) -> Result<Exit, Stop> {
     Ok(Exit::worst(plan.steps.iter().map(|step| match &step.what {
         StepKind::Refuse { exit, .. } => *exit,
         // Neither ends as all that policy asks.
-        StepKind::ReportOnly { .. } | StepKind::AmtLockdown { .. } | StepKind::AmtLockedDown { .. } => {
-            Exit::Impossible
-        }
+        StepKind::ReportOnly { .. }
+        | StepKind::AmtLockdown { own_mebx: false, .. }
+        | StepKind::AmtLockedDown { mebx_escrow: None, .. } => Exit::Impossible,
         _ => Exit::Satisfied,
     })))
 }
@@ -181,8 +181,17 @@ fn require_of_this_device(known: &[Known], detection: &Detection) -> Result<(), 
 fn certificate(policy: &Policy, detection: &Detection, context: &mut Context) -> Option<Certified> {
     let Selection::Rule(rule) = select(policy, detection, context) else { return None };
     let wishes = rule.amt();
-    let place = wishes.certificate.filter(|_| wishes.control_mode != ModeWish::Ccm)?;
-    match Certified::read(&place, wishes.certificate_passphrase.as_ref()) {
+    let (place, passphrase) = match rule.action {
+        Action::Neutralize => {
+            (rule.neutralize.certificate.clone(), rule.neutralize.certificate_passphrase.clone())
+        }
+        _ => (
+            wishes.certificate.filter(|_| wishes.control_mode != ModeWish::Ccm),
+            wishes.certificate_passphrase,
+        ),
+    };
+    let place = place?;
+    match Certified::read(&place, passphrase.as_ref()) {
         Ok(held) => {
             context.certificate = Some(Ok(format!("{} certificates", held.chain.len())));
             Some(held)

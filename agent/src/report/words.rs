@@ -225,6 +225,10 @@ pub(super) fn step(kind: &StepKind) -> String {
         StepKind::AmtUnprovisioned => "See that AMT is not provisioned".to_owned(),
         StepKind::ReadFlash => "Read the flash chip, twice, and decide by what it holds".to_owned(),
         StepKind::Stage { method, keep, skipped } => staged(*method, keep, skipped),
+        StepKind::AmtLockdown { own_mebx: true, skipped, .. } => format!(
+            "Switch AMT off by its own firmware, with a MEBx password of its own, and read that back{}",
+            not_possible(skipped)
+        ),
         StepKind::AmtLockdown { skipped, .. } => {
             format!("Switch AMT off by its own firmware and read that back{}", not_possible(skipped))
         }

@@ -59,6 +59,7 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
         upgrading: fold_upgrading(journal),
         leaving: fold_leaving(journal),
         staged: newest(&events, &Kind::Staged, staged),
+        mebx: newest(&events, &Kind::Verified, mebx_set),
         enabled: last_switch(&events).and_then(Switch::on),
         locked_down: last_switch(&events).and_then(Switch::off),
         policy: events
@@ -223,6 +224,12 @@ fn staged(id: &str, event: &Event) -> Option<Staged> {
         manifest_sha256: text(event, "manifest_sha256"),
         event: id.to_owned(),
     })
+}
+
+/// A password that MEBx took, whatever became of AMT since (reference/amt.md 0 fact 9).
+fn mebx_set(_: &str, event: &Event) -> Option<String> {
+    let set = is_amt(event) && settings(event).iter().any(|word| word == "mebx = true");
+    text(event, "mebx_escrow").filter(|_| set)
 }
 
 /// What a run of ours last did about AMT being on at all.

@@ -160,6 +160,31 @@ fn the_last_lockdown_of_amt_is_known_and_that_of_the_engine_is_another_thing() {
 }
 
 #[test]
+fn the_password_of_mebx_outlives_the_provisioning_that_set_it() {
+    let proof = |generation: u32, escrow: &str, settings: Value, file: &str| {
+        let mut body = verified(generation, escrow);
+        body["settings"] = settings;
+        body["mebx_escrow"] = file.into();
+        body
+    };
+    let one = sign(1, None, Kind::Verified, proof(1, ESCROW, json!(["mebx = true"]), "amt-mebx.1.00.age"));
+    let gone = sign(2, Some(&one), Kind::Retired, json!({"channel": "amt", "ended": [ESCROW]}));
+    let again = "amt.2.0123456789abcdef.age";
+    // A second one that AMT may not have taken counts for nothing.
+    let two =
+        sign(3, Some(&gone), Kind::Verified, proof(2, again, json!(["sol = true"]), "amt-mebx.2.00.age"));
+    let folded = |events: &[&SignedEvent]| {
+        let history = fold(&stored(events.iter().map(|it| (*it).clone()).collect()), &[]);
+        (history.amt.map(|it| it.generation), history.mebx)
+    };
+    let first = Some("amt-mebx.1.00.age".to_owned());
+    assert_eq!(folded(&[&one]), (Some(1), first.clone()));
+    assert_eq!(folded(&[&one, &gone]), (None, first.clone()));
+    assert_eq!(folded(&[&one, &gone, &two]), (Some(2), first));
+    assert_eq!(folded(&[&two]), (Some(2), None));
+}
+
+#[test]
 fn amt_is_as_the_last_of_our_runs_switched_it() {
     let off = |seq, prev: Option<&SignedEvent>| {
         sign(seq, prev, Kind::Neutralized, json!({"channel": "amt", "method": "lockdown"}))

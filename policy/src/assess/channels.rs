@@ -34,6 +34,25 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
     let provisioning = detection.text("intel.amt.provisioning");
     let mode = detection.text("intel.amt.control_mode");
     let proof = |outcome: &&crate::Outcome| text_of(outcome.evidence.get("proof")) == Some("read-back");
+    if let Some(lost) = input.lost() {
+        return blank(Channel::Amt, ChannelState::Unknown, shown(&lost.text));
+    }
+    if let Some(off) = input.locked_down() {
+        let mut record = blank(Channel::Amt, ChannelState::Disabled, shown(&off.text));
+        record.confidence = if proof(&off) { Proof::Proven } else { Proof::Detected };
+        record.last_proof = text_of(off.evidence.get("event")).map(str::to_owned);
+        return record;
+    }
+    if let Some(out) = input.unprovisioned().filter(|_| verdict != "absent") {
+        let mut record = blank(
+            Channel::Amt,
+            ChannelState::Present,
+            format!("{}{}", shown(&out.text), network::caveats(input, &[])),
+        );
+        record.confidence = Proof::Detected;
+        record.last_proof = text_of(out.evidence.get("event")).map(str::to_owned);
+        return record;
+    }
     if let Some(done) = input.set_up() {
         let proven = Some(done).filter(proof).is_some();
         let credential = if proven { "credential proven locally" } else { "credential not proven" };
@@ -75,22 +94,6 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         record.credential = Some(proof.escrow.clone()).filter(|_| proof.sealed);
         record.last_proof = Some(proof.event.clone());
         record.control_mode = Some(mode).filter(|mode| *mode != UNKNOWN).map(str::to_owned);
-        return record;
-    }
-    if let Some(off) = input.locked_down() {
-        let mut record = blank(Channel::Amt, ChannelState::Disabled, shown(&off.text));
-        record.confidence = if proof(&off) { Proof::Proven } else { Proof::Detected };
-        record.last_proof = text_of(off.evidence.get("event")).map(str::to_owned);
-        return record;
-    }
-    if let Some(out) = input.unprovisioned().filter(|_| verdict != "absent") {
-        let mut record = blank(
-            Channel::Amt,
-            ChannelState::Present,
-            format!("{}{}", shown(&out.text), network::caveats(input, &[])),
-        );
-        record.confidence = Proof::Detected;
-        record.last_proof = text_of(out.evidence.get("event")).map(str::to_owned);
         return record;
     }
     if input.staged() {

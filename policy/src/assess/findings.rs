@@ -17,13 +17,13 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
     let provisioned = !unprovisioned
         && (["in", "post"].contains(&provisioning)
             || ["ccm", "acm"].contains(&input.detection.text("intel.amt.control_mode")));
-    let set_up = input.set_up().is_some();
+    let set_up = input.set_up().is_some() && !unprovisioned;
     let ours = set_up
         || input.outcome(step::AMT_CONFIRM, Status::AlreadySo).is_some()
         || input.unconfirmed().is_some();
 
     let locked = input.locked_down().is_some();
-    if locked {
+    if locked && !input.own_mebx() {
         add(
             "amt-off-default-mebx",
             Severity::Risk,
@@ -60,7 +60,7 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
         }
     };
     let asserted = settings.iter().any(|it| it == "mebx = true");
-    if ours && asserted {
+    if (ours || unprovisioned) && asserted || input.own_mebx() {
         let text = "The MEBx password was set to an escrowed one. The firmware gives no way to read it back, so this is \
                     asserted, not proven.";
         add("mebx-password-asserted", Severity::Info, text.to_owned());

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 
 use super::refuse_twice;
+use crate::Reference;
 use crate::diagnostic::Findings;
 use crate::file::{NeutralizeTable, Texts};
 use crate::policy::{Method, Neutralize};
@@ -35,7 +36,32 @@ pub(super) fn check(table: NeutralizeTable, findings: &mut Findings<'_>) -> (Vec
     if let Some(flag) = table.accept_boot_guard.as_ref().filter(|flag| *flag.get_ref()) {
         idle("accept_boot_guard", flag.span(), cleans, NO_REMOVAL);
     }
+    let locks = methods.contains(&Method::Lockdown);
+    for (key, place) in
+        [("certificate", &table.certificate), ("certificate_passphrase", &table.certificate_passphrase)]
+    {
+        if let Some(place) = place {
+            idle(key, place.span(), locks, NO_LOCKDOWN);
+        }
+    }
+    if let (Some(passphrase), None) = (&table.certificate_passphrase, &table.certificate) {
+        let help = "name the PKCS#12 file with `certificate`";
+        findings.error(passphrase.span(), "a passphrase without the certificate that it opens", help);
+    }
+    let mut place = |key: &str, text: Option<Spanned<String>>| {
+        let text = text?;
+        let place = Reference::parse(text.get_ref());
+        if place.is_none() {
+            let message = format!("`{key}` does not say where it is");
+            findings.error(text.span(), message, "write \"file:PATH\" or \"credential:NAME\"");
+        }
+        place
+    };
+    let certificate = place("certificate", table.certificate);
+    let certificate_passphrase = place("certificate_passphrase", table.certificate_passphrase);
     let neutralize = Neutralize {
+        certificate,
+        certificate_passphrase,
         accept_boot_guard: table.accept_boot_guard.is_some_and(Spanned::into_inner),
         read_flash: table.read_flash.is_some_and(Spanned::into_inner),
         keep: table.keep.map(|keep| partitions(&keep, findings)),
@@ -46,6 +72,7 @@ pub(super) fn check(table: NeutralizeTable, findings: &mut Findings<'_>) -> (Vec
 
 const NO_IMAGE: &str = "no method here makes an image";
 const NO_REMOVAL: &str = "no method here removes code";
+const NO_LOCKDOWN: &str = "`lockdown` is not among the methods";
 
 /// Names of at most four characters, as partition tables hold them. An empty list is a decision: keep none.
 fn partitions(texts: &Texts, findings: &mut Findings<'_>) -> Vec<String> {

@@ -245,7 +245,7 @@ fn set_up(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
     });
 }
 
-fn require_durable(case: &Case<'_>, draft: &mut Draft) {
+pub(super) fn require_durable(case: &Case<'_>, draft: &mut Draft) {
     if let Some(why) = &case.context.escrow_not_durable {
         let text = format!(
             "a new credential would not be kept safe in --out, so none is made and AMT is not touched: {}; give an --out \
@@ -368,7 +368,11 @@ fn refuse_values(case: &Case<'_>, draft: &mut Draft) {
             refuse_value(setting, draft);
         }
     }
-    // An age file needs the SSH part of the format for these, which this build leaves out.
+    refuse_recipients(case, draft);
+}
+
+/// An age file needs the SSH part of the format for these, which this build leaves out.
+pub(super) fn refuse_recipients(case: &Case<'_>, draft: &mut Draft) {
     for recipient in case.policy.recipients.iter().filter(|recipient| recipient.key.starts_with("ssh-")) {
         let text = format!(
             "escrow recipient `{}` is an SSH key, and this build seals to age keys only: give an age1... key",

@@ -8,7 +8,9 @@ use self::judge::{Judgment, judge};
 use super::{Case, Draft};
 use crate::policy::Method;
 use crate::verify::{Shown, shows_soft_disabled};
-use crate::{CleanVerdict, Exit, Firmware, ImageSource, Reversibility, Rule, SoftDisable, Step, StepKind};
+use crate::{
+    Channel, CleanVerdict, Exit, Firmware, ImageSource, Reversibility, Rule, SoftDisable, Step, StepKind,
+};
 use crate::{shown, step};
 
 pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
@@ -44,14 +46,16 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
                 draft.steps.push(read_flash(*method, &skipped, case));
                 return;
             }
-            Judgment::LockDown { mhc } => {
+            Judgment::LockDown { mhc, route } => {
                 draft.warnings.extend(lockdown::enabled_again(case));
-                draft.steps.push(lockdown::step(mhc, skipped, case));
+                return lockdown::push(mhc, route, skipped, case, draft);
+            }
+            Judgment::LockedDown(by) => {
+                draft.steps.push(lockdown::already(by, skipped, case));
                 return;
             }
-            Judgment::LockedDown(event) => {
-                draft.steps.push(lockdown::already(event, skipped, case));
-                return;
+            Judgment::Refused { exit, cause, text } => {
+                return draft.refuse(exit, cause, None, Some(Channel::Amt), text);
             }
             Judgment::Report => {
                 draft.steps.push(report_only(case, skipped));

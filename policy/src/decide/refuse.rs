@@ -30,7 +30,8 @@ pub(super) fn policy(case: &Case<'_>, draft: &mut Draft) {
         let text = format!("the policy ended with {last}: give it a later `not_after` and a higher `serial`");
         dated(case, "policy-expired", None, text, draft);
     }
-    if case.action == Action::Use {
+    let seals = case.rule.is_some_and(|rule| rule.neutralize.certificate.is_some());
+    if case.action == Action::Use || seals && case.action == Action::Neutralize {
         recipients(case, draft);
     }
     if case.action != Action::Ignore && case.context.weak_id {

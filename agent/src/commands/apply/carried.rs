@@ -73,6 +73,8 @@ async fn carried_once(
         enrollment: inputs.enrollment.as_ref(),
         named: &inputs.named,
         known: &inputs.known,
+        made: None,
+        mebx: None,
         aliases: aliases(&inputs.machine),
         progress,
     };

@@ -1,10 +1,11 @@
 //! Whether one method of the ladder can be carried out on this machine, and if not, why.
 
 use super::super::Case;
-use super::{lockdown, pch};
+use super::lockdown::{self, Route};
+use super::pch;
 use crate::pattern::version;
 use crate::policy::Method;
-use crate::{CleanVerdict, Firmware, ImageSource, Rule, SoftDisable, Value, shown};
+use crate::{CleanVerdict, Exit, Firmware, ImageSource, LockedDown, Rule, SoftDisable, Value, shown};
 
 pub(super) enum Judgment<'a> {
     Applies(&'a Firmware),
@@ -13,11 +14,18 @@ pub(super) enum Judgment<'a> {
     /// Switch AMT off by its firmware; the flag says whether MHC may be asked as well.
     LockDown {
         mhc: bool,
+        route: Route,
     },
-    /// AMT is off already, by the run of this event where it was one of ours.
-    LockedDown(Option<String>),
+    /// AMT is off already, by this run where it was one of ours.
+    LockedDown(Option<LockedDown>),
     Report,
     Skipped(String),
+    /// No other method is taken instead: a run of ours is to be ended first.
+    Refused {
+        exit: Exit,
+        cause: &'static str,
+        text: String,
+    },
 }
 
 pub(super) fn judge<'a>(method: Method, rule: &Rule, case: &Case<'a>) -> Judgment<'a> {
@@ -30,7 +38,7 @@ pub(super) fn judge<'a>(method: Method, rule: &Rule, case: &Case<'a>) -> Judgmen
         return Judgment::Skipped(why.to_owned());
     }
     if method == Method::Lockdown {
-        return lockdown::judge(case);
+        return lockdown::judge(rule, case);
     }
     let Some(firmware) = &case.context.firmware else {
         return match (&case.context.flash_unread, rule.neutralize.read_flash) {
