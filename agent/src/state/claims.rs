@@ -59,13 +59,13 @@ fn lockdown(history: &History, events: &BTreeMap<(u64, &str), &Event>) -> Option
     if let Some(boot_id) = text(&event.body, "boot_id") {
         moment.boot_id = Some(boot_id.to_owned());
     }
-    let looks = events.iter().filter(|(_, look)| {
+    let look = events.iter().rfind(|(_, look)| {
         matches!(look.kind, Kind::Neutralized | Kind::Verified) && text(&look.body, "lockdown") == Some(*id)
     });
     Some(Lockdown {
         since: moment,
         mebx_escrow: history.locked_down.as_ref().and_then(|off| off.mebx_escrow.clone()),
-        recorded: looks.last().map(|((_, id), event)| recorded(id, event)),
+        recorded: look.map(|((_, id), event)| recorded(id, event)),
     })
 }
 

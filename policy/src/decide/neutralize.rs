@@ -48,7 +48,7 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
             }
             Judgment::LockDown { mhc, route } => {
                 draft.warnings.extend(lockdown::enabled_again(case));
-                return lockdown::push(mhc, route, skipped, case, draft);
+                return lockdown::push(mhc, &route, skipped, case, draft);
             }
             Judgment::LockedDown(by) => {
                 draft.steps.push(lockdown::already(by, skipped, case));

@@ -117,6 +117,7 @@ fn route(rule: &Rule, major: u64, case: &Case<'_>) -> Result<Route, String> {
 }
 
 /// Admin control mode that a run of ours left behind.
+#[derive(Clone, Copy)]
 struct LeftBehind<'a> {
     realm: &'a str,
     escrow: &'a str,
@@ -173,9 +174,9 @@ pub(super) fn enabled_again(case: &Case<'_>) -> Option<String> {
 }
 
 /// The steps of the whole way.
-pub(super) fn push(mhc: bool, route: Route, skipped: Vec<String>, case: &Case<'_>, draft: &mut Draft) {
+pub(super) fn push(mhc: bool, route: &Route, skipped: Vec<String>, case: &Case<'_>, draft: &mut Draft) {
     let mebx = AmtSettings { mebx: true, ..AmtSettings::default() };
-    let first = match &route {
+    let first = match route {
         Route::Alone | Route::Known => None,
         Route::Provision => Some((
             step::AMT_SETUP_ACM,
