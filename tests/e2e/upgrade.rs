@@ -33,7 +33,9 @@ impl Story {
         let options = [&org.trusted()[..], options].concat();
         let machine = Machine::start(profile, &dir.join("vpro"), &options);
         let out = dir.join("out");
-        let client = policy(dir, "control_mode = \"ccm\", sol = true, clock = true");
+        // On one of them over TLS, whose certificate stays.
+        let tls = if profile == "vpro-desktop-amt16" { ", tls = \"required\"" } else { "" };
+        let client = policy(dir, &format!("control_mode = \"ccm\", sol = true, clock = true{tls}"));
         let run = apply(&machine, &client, &out);
         assert_eq!(code(&run), Some(0), "{}\n{}", text(&run.stdout), text(&run.stderr));
         let asking = Org::with(dir, &root, &chain, mode, SETTINGS).policy;
