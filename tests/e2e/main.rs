@@ -24,12 +24,14 @@ mod lockdown_whole;
 
 mod known;
 mod known_faults;
+mod mutual;
 mod neutralize;
 mod neutralize_file;
 mod order;
 mod posture;
 mod release;
 mod remote;
+mod rotate_tls;
 mod staging;
 mod strangers;
 mod upgrade;

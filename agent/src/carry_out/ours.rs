@@ -221,14 +221,24 @@ pub(super) async fn look<'a>(
 /// # Errors
 /// A sentence for people where AMT does not answer.
 pub async fn login_realm(machine: &Machine, history: &History) -> Result<String, String> {
-    let realm = ask_realm(machine, history).await.map_err(|failure| failure.text)?;
+    let realm = ask_realm(machine, claimed(history)).await.map_err(|failure| failure.text)?;
     Ok(realm.as_str().to_owned())
 }
 
-async fn ask_realm(machine: &Machine, history: &History) -> Result<Realm, Failure> {
-    let known = history.amt.as_ref().and_then(|ours| ours.tls_pin.as_deref()).and_then(pin);
+async fn ask_realm(machine: &Machine, known: Option<Pin>) -> Result<Realm, Failure> {
     let mut lme = Lme::expecting(machine, known).await?;
     Ok(probe_realm(&mut lme).await?.realm)
+}
+
+/// The certificate that the last proof saw.
+fn claimed(history: &History) -> Option<Pin> {
+    history.amt.as_ref().and_then(|ours| ours.tls_pin.as_deref()).and_then(pin)
+}
+
+/// The certificate that a run was giving AMT when it ended, where no proof tells of it.
+fn unproven(history: &History) -> Option<Pin> {
+    let sent = history.tls_pin_sent.as_deref().and_then(pin);
+    sent.filter(|sent| claimed(history).is_some_and(|claimed| claimed != *sent))
 }
 
 /// A SHA-256 as org state has it.
@@ -239,7 +249,13 @@ pub(super) fn pin(hex: &str) -> Option<Pin> {
 /// Sees that the AMT we proved is still the one that answers. It cannot open the escrow, so it says `detected`.
 pub(super) async fn confirm(run: &mut Run<'_>, step: &Step, realm: &str, last_proof: &str) -> Outcome {
     run.progress.begin("amt: seeing that it is still the one we proved");
-    let seen = ask_realm(run.machine, run.history).await;
+    let mut seen = ask_realm(run.machine, claimed(run.history)).await;
+    let mut half_done = false;
+    if let (Err(_), Some(other)) = (&seen, unproven(run.history))
+        && let Ok(realm) = ask_realm(run.machine, Some(other)).await
+    {
+        (seen, half_done) = (Ok(realm), true);
+    }
     run.progress.end(if seen.is_ok() { "done" } else { "failed" });
     let seen = match seen {
         Ok(seen) => seen,
@@ -248,6 +264,19 @@ pub(super) async fn confirm(run: &mut Run<'_>, step: &Step, realm: &str, last_pr
     // Stores that were merged may hold several proofs; the one whose realm answers is the live one.
     let proofs = run.history.amt.iter().chain(&run.history.amt_older);
     match proofs.into_iter().find(|ours: &&AmtOurs| ours.realm == seen.as_str()) {
+        Some(ours) if half_done => with_evidence(
+            failed(
+                step,
+                Exit::Drift,
+                "certificate-not-proven",
+                format!(
+                    "AMT serves the certificate that an earlier run of ours was giving it when it ended, and no proof tells \
+                     of it: open AMT's credential ({}) and run again with `--known-credential FILE --rotate`",
+                    oob_policy::shown(&ours.escrow)
+                ),
+            ),
+            [("realm", seen.as_str().into()), ("event", ours.event.as_str().into())],
+        ),
         Some(ours) => with_evidence(
             outcome(step, Status::AlreadySo, "AMT is as we left it: the same login realm answers"),
             [
