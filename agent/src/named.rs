@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use oob_policy::{AmtWishes, Context, Reference};
+use oob_policy::{Context, Detection, Policy, Reference, Selection, select};
 use oob_wsman::Secret;
 use oob_wsman::verifier::ClientCertificate;
 use oob_wsman::x509::{certificate_facts, certificate_pin};
@@ -28,8 +28,15 @@ const PASSPHRASE: std::ops::RangeInclusive<usize> = 8..=63;
 const CERTIFICATE: usize = 4100;
 
 impl Named {
-    /// Reads what the wishes name; what is wrong with it goes into `context`, where the decision finds it.
-    pub fn read(wishes: &AmtWishes, issuer: Option<&Certified>, context: &mut Context) -> Self {
+    /// Reads what the rule of this machine names; what is wrong with it goes into `context`, where the decision finds it.
+    pub fn read(
+        policy: &Policy,
+        detection: &Detection,
+        issuer: Option<&Certified>,
+        context: &mut Context,
+    ) -> Self {
+        let Selection::Rule(rule) = select(policy, detection, context) else { return Self::default() };
+        let wishes = rule.amt();
         let now = context.now;
         let named = &mut context.named;
         named.tls_ca_sha256 =

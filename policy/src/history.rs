@@ -27,6 +27,9 @@ pub struct History {
     /// SHA-256 (hex) of the certificate that our journal last shows on its way to AMT, whatever became of it.
     #[serde(default)]
     pub tls_pin_sent: Option<String>,
+    /// AMT's wired addresses before a run of ours wrote settings, where it ended before it had compared them.
+    #[serde(default)]
+    pub wired_before: Option<WiredBefore>,
     /// The last firmware image we staged.
     pub staged: Option<Staged>,
     /// The realm of an AMT that our journal shows a run told to go up to admin control mode, and that did not refuse.
@@ -107,6 +110,18 @@ pub struct Enabled {
     pub event: String,
     /// The boot in which it was told; none where nothing told that.
     pub boot_id: Option<String>,
+}
+
+/// How AMT's wired interface came by its address before settings were written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WiredBefore {
+    /// The login realm of the AMT that it was; another one is another AMT's.
+    pub realm: String,
+    pub dhcp: Option<bool>,
+    pub shared: Option<bool>,
+    pub sync: Option<bool>,
+    /// Address, mask, gateway and two name servers; none with DHCP.
+    pub fixed: Option<[Option<String>; 5]>,
 }
 
 /// What another host proved of AMT over the network.

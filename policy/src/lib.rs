@@ -49,7 +49,7 @@ pub use exit::Exit;
 pub use explain::{Explanation, RuleExplanation, Verdict, explain};
 pub use history::{
     AmtOurs, CleanVerdict, Context, Enabled, Firmware, History, ImageSource, LockedDown, NamedFiles,
-    OpenChange, PolicyTrust, RemoteProof, SoftDisable, Staged, TlsLeaf,
+    OpenChange, PolicyTrust, RemoteProof, SoftDisable, Staged, TlsLeaf, WiredBefore,
 };
 pub use https_url::HttpsUrl;
 pub use matcher::{KeyMatch, KeyResult, Matched, Selection, matches, select};

@@ -8,7 +8,7 @@ mod case;
 use case::{Case, NOW};
 use oob_policy::{
     AmtSettings, Exit, Fact, MutualWish, NamedFiles, PowerWish, StepKind, TlsLeaf, TlsWish, Value,
-    WifiSecurity, WifiWish,
+    WifiSecurity, WifiWish, WiredBefore,
 };
 
 const WIFI: &str = "wifi_ssid = \"Acme\", wifi_security = \"wpa3-sae\", wifi_passphrase = \"file:/wifi\"";
@@ -197,4 +197,30 @@ fn a_certificate_that_ends_soon_or_is_of_another_ca_is_drift_until_it_is_rotated
     let case = case.context(|it| it.known_credential = true);
     assert_eq!(case.steps(), ["amt.complete"]);
     assert!(case.plan().warnings.iter().any(|it| it.contains("--rotate")), "{:?}", case.plan().warnings);
+}
+
+#[test]
+fn addresses_that_were_not_compared_are_drift_until_somebody_logs_in() {
+    let open = |realm: &str| {
+        using("sol = true").amt("post", "ccm").ours(1).history(|history| {
+            history.amt.as_mut().unwrap().settings = vec!["sol = true".to_owned()];
+            history.wired_before = Some(WiredBefore {
+                realm: realm.to_owned(),
+                dhcp: Some(false),
+                shared: None,
+                sync: None,
+                fixed: None,
+            });
+        })
+    };
+    let (exit, cause, text) = open("Digest:00").refusal();
+    assert_eq!((exit, cause.as_str()), (Exit::Drift, "wired-addresses-open"));
+    assert!(text.contains("--known-credential FILE"), "{text}");
+    let known = open("Digest:00").context(|it| it.known_credential = true);
+    assert_eq!(known.steps(), ["amt.complete"]);
+    assert!(settings(&known).is_empty());
+    // AMT that was set up anew since has addresses of its own.
+    assert_eq!(open("Digest:11").steps(), ["amt.confirm"]);
+    let known = open("Digest:11").context(|it| it.known_credential = true);
+    assert_eq!(known.steps(), ["amt.confirm"]);
 }

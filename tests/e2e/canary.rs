@@ -144,6 +144,41 @@ fn a_credential_that_was_given_is_written_nowhere() {
     }
 }
 
+#[test]
+fn a_wifi_passphrase_is_written_nowhere() {
+    const PASSPHRASE: &str = "correct-horse-battery-staple";
+    for log_format in ["text", "json"] {
+        let scratch = scratch();
+        let file = scratch.path().join("wifi");
+        fs::write(&file, format!("{PASSPHRASE}\n")).unwrap();
+        let wishes = format!(
+            "control_mode = \"ccm\", wifi_ssid = \"Acme\", wifi_security = \"wpa2-psk\", wifi_passphrase = \"file:{}\"",
+            file.display()
+        );
+        let policy = policy(scratch.path(), &wishes);
+        let machine = Machine::start("vpro-laptop-wifi-amt16", &scratch.path().join("vpro"), &["--trace"]);
+        let out = scratch.path().join("out");
+        let mut searched = watch(&use_acm::arguments(&machine, &policy, &out), log_format);
+        for directory in [&out, &machine.dir] {
+            for file in files(directory) {
+                searched.push((file.display().to_string(), fs::read(&file).unwrap_or_default()));
+            }
+        }
+        // The escrow opens to the one password that is in it.
+        for secret in ["amt", "amt-mebx"].into_iter().flat_map(|channel| sealed(&out, channel)) {
+            searched.push(("escrow".to_owned(), secret.to_string().into_bytes()));
+        }
+        assert_eq!(machine.state()["settings"]["wifi"]["profiles"].as_object().unwrap().len(), 1);
+        assert_in_none(&searched, &forms("the Wi-Fi passphrase", PASSPHRASE.as_bytes()));
+        assert!(
+            searched.iter().any(|(_, bytes)| contains(bytes, b"wifi_ssid = Acme")),
+            "nothing is found at all"
+        );
+        let found = fs::read(&file).unwrap();
+        assert!(contains(&found, PASSPHRASE.as_bytes()), "the search finds it where it is");
+    }
+}
+
 /// Runs the agent at trace level; what it wrote to its streams, and what others can see of its start.
 fn watch(arguments: &[&str], log_format: &str) -> Vec<(String, Vec<u8>)> {
     let mut searched = Vec::new();

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use oob_tests::provisioning::{Org, policy};
+use oob_tests::provisioning::{Org, policy, raise_serial};
 use oob_tests::{Machine, code, json, scratch, text};
 use serde_json::Value;
 
+use crate::known::{live, opened, with};
 use crate::use_acm::apply;
 
 /// What a simulated machine's state says of an interface.
@@ -64,6 +65,44 @@ fn addresses_that_do_not_come_back_are_told() {
     let result = json(&run);
     assert_eq!(result["reason"], "amt-incomplete");
     assert!(result["outcomes"][0]["text"].as_str().unwrap().contains("wired addresses"), "{result}");
+}
+
+/// The write that loses them is the last thing that a run did; the next one knows what they were.
+#[test]
+fn addresses_that_a_dead_run_lost_come_back_with_the_credential() {
+    let scratch = scratch();
+    let org = Org::new(scratch.path(), "sol = true");
+    let mut options = org.trusted().to_vec();
+    options.extend(["--static-address", "198.51.100.7/25,198.51.100.1", "--loses-address"]);
+    options.extend(["--fault", "wsman:AMT_SetupAndConfigurationService.CommitChanges=kill-peer-after"]);
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &options);
+    let before = port(&machine, "0");
+    let out = scratch.path().join("out");
+    assert_eq!(code(&apply(&machine, &org.policy, &out)), Some(0));
+    assert_eq!(port(&machine, "0"), before);
+    let more = Org::new(scratch.path(), "sol = true, tls = \"required\"");
+    raise_serial(&more.policy, 2);
+    let file = opened(&live(&machine.state(), &out)[0], scratch.path());
+    let died = with(&machine, &more.policy, &out, &[&file], &[]);
+    assert_eq!(code(&died), None, "{}", text(&died.stdout));
+    assert_ne!(port(&machine, "0"), before, "the write lost them");
+
+    // Policy asks for nothing more than what is proven, and the addresses are still drift.
+    let org = Org::new(scratch.path(), "sol = true");
+    raise_serial(&org.policy, 3);
+    let look = apply(&machine, &org.policy, &out);
+    assert_eq!(
+        (code(&look), &json(&look)["reason"]),
+        (Some(9), &"wired-addresses-open".into()),
+        "{}",
+        text(&look.stdout)
+    );
+    let run = with(&machine, &org.policy, &out, &[&file], &[]);
+    assert_eq!(code(&run), Some(0), "{}\n{}", text(&run.stdout), text(&run.stderr));
+    assert_eq!(evidence(&run)["wired_addresses"], "restored");
+    assert_eq!(port(&machine, "0"), before);
+    let rest = apply(&machine, &org.policy, &out);
+    assert_eq!((code(&rest), &json(&rest)["changed"]), (Some(0), &false.into()), "{}", text(&rest.stdout));
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! AMT's wired addresses, which a write of other settings may lose (reference/amt.md 5.10): read before the first of them,
 //! compared after the last, and put back where they are not what they were.
 
+use oob_policy::{History, WiredBefore};
 use oob_wsman::classes::Editable;
 use oob_wsman::classes::ethernet::{EthernetPortSettings, WIRED};
+use oob_wsman::digest::Realm;
 
+use super::Run;
 use super::failure::Failure;
 use super::proof::Client;
 use super::settings::{mutating, refused};
+use crate::state::JournalEntry;
 
 const INSTANCE: [(&str, &str); 1] = [("InstanceID", WIRED)];
 const WHAT: &str = "wired addresses";
@@ -41,6 +45,40 @@ impl Kept {
             Self::Restored => "restored",
         }
     }
+}
+
+/// What they are before the first write. A run of ours that ended before it had compared them knew it better, since what is
+/// there now may be what it left. Addresses that a write may lose are journalled.
+pub(super) async fn begin(
+    run: &mut Run<'_>,
+    admin: &mut Client<'_, '_>,
+    realm: &Realm,
+) -> Result<Option<Addresses>, Failure> {
+    if let Some(open) = left_open(run.history, realm) {
+        return Ok(Some(open));
+    }
+    let before = read(admin).await?;
+    if let Some(fixed) = before.as_ref().filter(|it| it.fixed.is_some()) {
+        run.journal.append(JournalEntry::Addresses { before: fixed.journalled(realm) }).map_err(|error| {
+            Failure::not_recorded("AMT has its password, and no setting was written", &error)
+        })?;
+    }
+    Ok(before)
+}
+
+/// Those of a run that ended before it had compared them.
+pub(super) fn left_open(history: &History, realm: &Realm) -> Option<Addresses> {
+    let open = history.wired_before.as_ref().filter(|open| open.realm == realm.as_str())?;
+    Some(Addresses { dhcp: open.dhcp, shared: open.shared, sync: open.sync, fixed: open.fixed.clone() })
+}
+
+/// They were seen to be what they were.
+pub(super) fn end(run: &mut Run<'_>, before: Option<&Addresses>) -> Result<(), Failure> {
+    if before.is_none_or(|before| before.fixed.is_none()) {
+        return Ok(());
+    }
+    let kept = run.journal.append(JournalEntry::AddressesKept);
+    kept.map_err(|error| Failure::not_recorded("AMT's settings are written and read back", &error))
 }
 
 /// None where AMT has no wired interface, which is no error.
@@ -95,6 +133,11 @@ impl Addresses {
             sync: port.ip_sync_enabled,
             fixed: (port.dhcp_enabled != Some(true)).then(|| fixed.map(known)),
         })
+    }
+
+    fn journalled(&self, realm: &Realm) -> WiredBefore {
+        let Self { dhcp, shared, sync, fixed } = self.clone();
+        WiredBefore { realm: realm.as_str().to_owned(), dhcp, shared, sync, fixed }
     }
 
     /// All addresses go out with a static configuration and none with DHCP, which firmware would refuse.

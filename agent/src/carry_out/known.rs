@@ -12,6 +12,7 @@ use oob_wsman::digest::Realm;
 use oob_wsman::pthi::{ControlMode, GetControlMode, GetProvisioningState, ProvisioningState};
 use serde_json::json;
 
+use super::addresses::Kept;
 use super::amt::Pthi;
 use super::credential::Credential;
 use super::failure::{Failure, WsError, described};
@@ -22,7 +23,7 @@ use super::proof::{ADMIN, prove, read_realm};
 use super::record::{Held, Proven, incomplete, record_proof};
 use super::rotate::change_password;
 use super::setup::Session;
-use super::{Run, settings};
+use super::{Run, addresses, settings};
 use crate::known::Known;
 use crate::secrets::Password;
 
@@ -121,7 +122,7 @@ async fn proceed(
     };
 
     let proven = Proven { mode, held: &held, changed: changes, way, ..Proven::new(&open) };
-    if wanted.is_empty() {
+    if wanted.is_empty() && addresses::left_open(run.history, &realm).is_none() {
         return match bare {
             Some(bare) => Ok(bare),
             None => record_proof(run, step, &proven),
@@ -130,7 +131,10 @@ async fn proceed(
     let mut session = Session { lme, password, realm, open: open.clone(), mebx_escrow: None };
     let shown = if mode == "acm" { ControlMode::Admin } else { ControlMode::Client };
     match settings::apply(run, &mut session, shown, wanted).await {
-        Ok(applied) => record_proof(run, step, &Proven { applied: &applied, changed: true, ..proven }),
+        Ok(applied) => {
+            let changed = changes || !wanted.is_empty() || applied.addresses == Some(Kept::Restored);
+            record_proof(run, step, &Proven { applied: &applied, changed, ..proven })
+        }
         Err(failure) => {
             let bare = match bare {
                 Some(bare) => bare,

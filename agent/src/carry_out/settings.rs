@@ -53,7 +53,7 @@ pub(super) async fn apply(
 ) -> Result<Applied, Failure> {
     let wanted = applicable(mode, wanted);
     if wanted.is_empty() {
-        return Ok(Applied::default());
+        return settle_addresses(run, session).await;
     }
     let (mut applied, before) = write_and_check(run, session, &wanted).await?;
     if let Some(wish) = wanted.tls {
@@ -71,7 +71,21 @@ pub(super) async fn apply(
         applied.addresses = Some(secured.addresses);
         applied.tls = Some(secured);
     }
+    addresses::end(run, before.as_ref())?;
     Ok(applied)
+}
+
+/// Nothing is to be written, and a run before this one may have left the wired addresses other than they were.
+async fn settle_addresses(run: &mut Run<'_>, session: &mut Session<'_>) -> Result<Applied, Failure> {
+    let before = addresses::left_open(run.history, &session.realm);
+    if before.is_none() {
+        return Ok(Applied::default());
+    }
+    run.progress.begin("amt: comparing its wired addresses");
+    let kept = addresses::keep(&mut log_in(session).await, before.as_ref()).await?;
+    addresses::end(run, before.as_ref())?;
+    run.progress.end("done");
+    Ok(Applied { addresses: Some(kept), ..Applied::default() })
 }
 
 /// What can be set in the mode at all.
@@ -103,8 +117,9 @@ async fn write_and_check(
         false => None,
     };
     let name = run.detection.known("host.name").map(str::to_owned);
+    let realm = session.realm.clone();
     let mut writer = log_in(session).await;
-    let before = addresses::read(&mut writer).await?;
+    let before = addresses::begin(run, &mut writer, &realm).await?;
     write(&mut writer, wanted, name.as_deref()).await?;
     let wifi = match &wanted.wifi {
         Some(wish) => Some(wifi::write(&mut writer, wish, run.named.wifi_passphrase.as_ref()).await?),

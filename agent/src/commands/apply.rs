@@ -147,7 +147,7 @@ async fn gather(arguments: &Apply) -> Result<Inputs, Stop> {
     let certificate = certificate(&policy, &detection, &mut context);
     let issuer = issuer(&policy, &detection, &mut context);
     let enrollment = enrollment(&policy, &detection, &mut context);
-    let named = named(&policy, &detection, issuer.as_ref(), &mut context);
+    let named = Named::read(&policy, &detection, issuer.as_ref(), &mut context);
     Ok(Inputs { policy, machine, detection, image, certificate, issuer, enrollment, named, known, context })
 }
 
@@ -215,12 +215,6 @@ fn enrollment(policy: &Policy, detection: &Detection, context: &mut Context) -> 
     let Selection::Rule(rule) = select(policy, detection, context) else { return None };
     let ca = rule.amt().tls_ca_service?;
     Enrollment::read(&ca).map_err(|why| context.tls_ca_unusable = Some(why)).ok()
-}
-
-/// The other files that the rule of this machine names for AMT's network.
-fn named(policy: &Policy, detection: &Detection, issuer: Option<&Certified>, context: &mut Context) -> Named {
-    let Selection::Rule(rule) = select(policy, detection, context) else { return Named::default() };
-    Named::read(&rule.amt(), issuer, context)
 }
 
 /// A site or role that no policy could name would silently match nothing.

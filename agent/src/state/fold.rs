@@ -6,7 +6,7 @@ use oob_policy::{AmtOurs, Channel, Enabled, History, LockedDown, RemoteProof, St
 
 use super::Stored;
 use super::event::{Event, Kind, SignedEvent};
-use super::journal::{JournalEntry, fold_leaving, fold_open, fold_upgrading};
+use super::journal::{JournalEntry, fold_addresses, fold_leaving, fold_open, fold_upgrading};
 use crate::escrow::MAX_GENERATION;
 
 /// The history of one device. Bodies are read as follows; other members are for people:
@@ -52,6 +52,7 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
         amt,
         amt_older: proofs,
         amt_generation: amt_generation(stored, &events, journal),
+        wired_before: fold_addresses(journal),
         tls_pin_sent: journal.iter().rev().find_map(|entry| match entry {
             JournalEntry::Certificate { sha256 } => Some(sha256.clone()),
             _ => None,

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::Write;
 
-use oob_policy::{History, OpenChange};
+use oob_policy::{History, OpenChange, WiredBefore};
 use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,10 @@ pub enum JournalEntry {
     Certificate { sha256: String },
     /// The DigestRealm that AMT names since the change began, where it is another one.
     Realm { realm: String },
+    /// AMT's wired addresses before settings are written that may lose them.
+    Addresses { before: WiredBefore },
+    /// They were seen to be the same afterwards.
+    AddressesKept,
     /// The change was taken back, and the device was seen without it.
     Undone { generation: u32 },
     /// The change was proven and recorded.
@@ -202,6 +206,7 @@ pub fn fold_open(entries: &[JournalEntry]) -> Option<OpenChange> {
             JournalEntry::Enabling { .. } | JournalEntry::Enabled { .. } => {}
             JournalEntry::Leaving { .. } | JournalEntry::Left => {}
             JournalEntry::Upgrading { .. } | JournalEntry::Upgraded { .. } => {}
+            JournalEntry::Addresses { .. } | JournalEntry::AddressesKept => {}
             JournalEntry::Undone { generation } | JournalEntry::Closed { generation } => {
                 open = open.filter(|open| open.generation != *generation);
             }
@@ -234,6 +239,16 @@ pub fn fold_upgrading(entries: &[JournalEntry]) -> Option<String> {
         }
     }
     upgrading
+}
+
+/// What AMT's wired addresses were before a run wrote settings and ended without comparing them. AMT that was taken back
+/// has none of ours to keep. The earliest counts: what a later run found may be what was left of it.
+pub(super) fn fold_addresses(entries: &[JournalEntry]) -> Option<WiredBefore> {
+    entries.iter().fold(None, |open, entry| match entry {
+        JournalEntry::Addresses { before } => open.or_else(|| Some(before.clone())),
+        JournalEntry::AddressesKept | JournalEntry::Undone { .. } => None,
+        _ => open,
+    })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -404,6 +419,32 @@ mod tests {
             assert_eq!(fold_open(&entries).unwrap().call_sent, call_sent, "{entries:?}");
         }
         assert_eq!(fold_open(&[begin(1), sending(), realm()]).unwrap().realm, "Digest:1");
+    }
+
+    #[test]
+    fn addresses_stay_open_until_they_were_compared_or_the_device_was_taken_back() {
+        let of = |address: &str| JournalEntry::Addresses {
+            before: WiredBefore {
+                realm: "Digest:0".to_owned(),
+                dhcp: Some(false),
+                shared: None,
+                sync: None,
+                fixed: Some([Some(address.to_owned()), None, None, None, None]),
+            },
+        };
+        let kept = || JournalEntry::AddressesKept;
+        for (entries, open) in [
+            (vec![], None),
+            (vec![of("a")], Some("a")),
+            (vec![of("a"), kept()], None),
+            (vec![of("a"), of("b")], Some("a")),
+            (vec![of("a"), kept(), of("b")], Some("b")),
+            (vec![begin(1), sending(), of("a"), Undone { generation: 1 }], None),
+            (vec![begin(1), sending(), of("a"), Closed { generation: 1 }], Some("a")),
+        ] {
+            let found = fold_addresses(&entries).and_then(|before| before.fixed?[0].clone());
+            assert_eq!(found.as_deref(), open, "{entries:?}");
+        }
     }
 
     fn rotate(generation: u32) -> JournalEntry {

@@ -39,6 +39,7 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
             require_credential(case, draft);
             require_settings(case, draft);
             network::require_certificate(case, draft);
+            network::require_addresses(case, draft);
         }
         Situation::Clean => set_up(case, &facts, draft),
         Situation::Interrupted(open) => {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use oob_policy::{Exit, History, Outcome, Plan, refusal_outcomes};
 
-use super::{Inputs, certificate, enrollment, issuer, look, named, steps_shown};
+use super::{Inputs, certificate, enrollment, issuer, look, steps_shown};
 use crate::carry_out::{Run, carry_out};
 use crate::detect;
 use crate::log::Progress;
 use crate::machine::Machine;
+use crate::named::Named;
 use crate::state::{Chain, DirStore, Journal};
 
 /// Where a run keeps what it does, and what was kept before.
@@ -88,7 +89,7 @@ impl Inputs {
         self.certificate = certificate(&self.policy, &self.detection, &mut self.context);
         self.issuer = issuer(&self.policy, &self.detection, &mut self.context);
         self.enrollment = enrollment(&self.policy, &self.detection, &mut self.context);
-        self.named = named(&self.policy, &self.detection, self.issuer.as_ref(), &mut self.context);
+        self.named = Named::read(&self.policy, &self.detection, self.issuer.as_ref(), &mut self.context);
     }
 }
 

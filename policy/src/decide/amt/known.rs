@@ -12,7 +12,10 @@ pub(super) fn takes(case: &Case<'_>) -> bool {
     let Some(ours) = case.history.amt.as_ref().filter(|_| case.context.known_credential) else {
         return false;
     };
-    case.context.rotate || !ours.sealed || !missing(case, Some(ours), &ours.control_mode).is_empty()
+    case.context.rotate
+        || !ours.sealed
+        || network::addresses_open(case, &ours.realm).is_some()
+        || !missing(case, Some(ours), &ours.control_mode).is_empty()
 }
 
 /// AMT that is ours, by a proof.

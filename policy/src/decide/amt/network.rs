@@ -2,7 +2,7 @@
 //! TLS certificate.
 
 use super::{Case, Draft, because, refuse};
-use crate::{AmtOurs, AmtSettings, Channel, Exit, Rule, UNKNOWN, Value, shown};
+use crate::{AmtOurs, AmtSettings, Channel, Exit, Rule, UNKNOWN, Value, WiredBefore, shown};
 
 /// Where policy does not say it.
 const RENEW_DAYS: u32 = 30;
@@ -89,6 +89,24 @@ pub(super) fn certificate_due(case: &Case<'_>, ours: &AmtOurs) -> Option<(&'stat
         "AMT's TLS certificate {when} by this machine's clock, and policy has it replaced {within} days before"
     );
     Some(("tls-certificate-due", text))
+}
+
+/// A run of ours that wrote settings ended before it had seen that AMT's addresses are what they were.
+pub(super) fn addresses_open<'a>(case: &Case<'a>, realm: &str) -> Option<&'a WiredBefore> {
+    case.history.wired_before.as_ref().filter(|before| before.realm == realm)
+}
+
+/// And nobody but the password's holder can look.
+pub(super) fn require_addresses(case: &Case<'_>, draft: &mut Draft) {
+    let Some(ours) = &case.history.amt else { return };
+    if addresses_open(case, &ours.realm).is_some() {
+        let text = format!(
+            "a run of ours that wrote AMT's settings ended before it had seen that AMT's wired addresses are as before: \
+             open its credential ({}) and run again with `--known-credential FILE`, which compares them and puts them back",
+            shown(&ours.escrow)
+        );
+        refuse(draft, Exit::Drift, "wired-addresses-open", text);
+    }
 }
 
 /// A certificate is replaced by whoever knows the password, so without it one that is due is drift.
