@@ -83,7 +83,7 @@ pub fn request_in_full(name: &str, key: &DeviceKey) -> Result<Vec<u8>, String> {
 pub fn issue(name: &str, key: &DeviceKey, issuer: Option<&Certified>) -> Result<Vec<u8>, String> {
     let mut params = params(name)?;
     // One that outlives its CA would be believed by nobody in the end.
-    if let Some(ends) = issuer.and_then(|ca| ends(ca)) {
+    if let Some(ends) = issuer.and_then(ends) {
         params.not_after = params.not_after.min(ends);
     }
     let made = match issuer {

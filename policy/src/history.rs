@@ -72,7 +72,7 @@ pub struct AmtOurs {
     /// Settings that were written and read back since, as [`crate::AmtSettings::words`] has them.
     #[serde(default)]
     pub settings: Vec<String>,
-    /// SHA-256 (hex) of the certificate that it serves, where this agent gave it one.
+    /// SHA-256 (hex) of the certificate that it serves, where this agent gave it one, or saw it with its own (AMT 19).
     #[serde(default)]
     pub tls_pin: Option<String>,
     /// How long that certificate lasts and who issued it, where the event tells.

@@ -49,7 +49,9 @@ fn nothing_secret_is_written_anywhere() {
 #[test]
 fn nothing_secret_of_admin_control_mode_is_written_anywhere() {
     let key = leaf_key().serialize_der();
-    for log_format in ["text", "json"] {
+    for (log_format, profile) in
+        [("text", "vpro-desktop-amt16"), ("json", "vpro-desktop-amt16"), ("text", "vpro-desktop-amt19")]
+    {
         let scratch = scratch();
         let passphrase = scratch.path().join("passphrase");
         fs::write(&passphrase, PASSPHRASE).unwrap();
@@ -63,7 +65,7 @@ fn nothing_secret_of_admin_control_mode_is_written_anywhere() {
         );
         let root = fixture("root.pem");
         let options = ["--trace", "--trusted-root", root.to_str().unwrap()];
-        let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &options);
+        let machine = Machine::start(profile, &scratch.path().join("vpro"), &options);
         let out = scratch.path().join("out");
         let mut searched = watch(&use_acm::arguments(&machine, &policy, &out), log_format);
         for directory in [&out, &machine.dir] {

@@ -17,7 +17,7 @@ use crate::use_acm::{apply, arguments};
 use crate::wanted::Wanted;
 
 /// Where a run dies.
-enum Death {
+pub(crate) enum Death {
     /// The simulator kills its peer before or after the N-th device call.
     Call(&'static str, usize),
     /// The agent's own crash point.
@@ -55,6 +55,16 @@ fn killed_on_the_way_to_admin_control_mode() {
 #[test]
 fn killed_on_the_way_to_client_control_mode() {
     die_everywhere(Target::CLIENT.with_tls(), "vpro-desktop-amt16");
+}
+
+#[test]
+fn killed_on_the_way_to_admin_control_mode_over_tls() {
+    die_everywhere(Target::ADMIN.with_tls(), "vpro-desktop-amt19");
+}
+
+#[test]
+fn killed_on_the_way_to_client_control_mode_over_tls() {
+    die_everywhere(Target::CLIENT.with_tls(), "vpro-desktop-amt19");
 }
 
 /// One more run ends well, or says what is missing.
@@ -106,7 +116,7 @@ fn die_everywhere(target: Target, profile: &'static str) {
 }
 
 /// Dies there and runs again; the exit code of the second run, or what was wrong.
-fn die(wanted: &Wanted, death: &Death) -> Result<String, String> {
+pub(crate) fn die(wanted: &Wanted, death: &Death) -> Result<String, String> {
     let scratch = scratch();
     let fault = match death {
         Death::Call(side, call) => Some(format!("call:{call}={side}")),

@@ -173,7 +173,7 @@ fn client_mode_is_proven_from_another_host_over_digest() {
 
 #[test]
 fn admin_mode_is_proven_over_tls_with_the_pinned_certificate() {
-    for profile in ["vpro-desktop-amt16", "vpro-desktop-amt16-1"] {
+    for profile in ["vpro-desktop-amt16", "vpro-desktop-amt16-1", "vpro-desktop-amt19"] {
         let scratch = scratch();
         let ours = Ours::with_tls(scratch.path(), profile, "required");
         let mutating = ours.machine.mutating_calls();

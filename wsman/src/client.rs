@@ -80,6 +80,12 @@ pub async fn probe_realm<T: Transport>(transport: &mut T) -> Result<Probe, Error
     Ok(Probe { realm: challenge.realm, server_version })
 }
 
+/// A login that was accepted, without its password; see [`Client::into_login`].
+pub struct LoggedIn {
+    session: DigestSession,
+    next_message_id: u64,
+}
+
 /// A logged-in dialogue with one device.
 pub struct Client<T> {
     transport: T,
@@ -131,6 +137,23 @@ impl<T: Transport> Client<T> {
     pub fn known_by_way(mut self) -> Self {
         self.known_by_way = true;
         self
+    }
+
+    /// Goes on with the nonce of a client before it, over the same transport and with the same login: a login that stands
+    /// is not asked for again.
+    #[must_use]
+    pub fn resume(mut self, earlier: Option<LoggedIn>) -> Self {
+        if let Some(LoggedIn { session, next_message_id }) = earlier {
+            (self.session, self.nonce_accepted) = (Some(session), true);
+            self.next_message_id = next_message_id;
+        }
+        self
+    }
+
+    /// Ends the dialogue, not the login; none where no login stands.
+    pub fn into_login(self) -> Option<LoggedIn> {
+        let session = self.session.filter(|_| self.nonce_accepted)?;
+        Some(LoggedIn { session, next_message_id: self.next_message_id })
     }
 
     /// The number of the first message, 1 unless said.

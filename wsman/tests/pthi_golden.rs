@@ -320,6 +320,9 @@ proptest! {
         let _ = GetLanSettings { interface: LanInterface::Wired }.decode(&reply(0x48, &payload));
         let _ = GetRemoteAccessStatus.decode(&reply(0x46, &payload));
         let _ = GetControlMode.decode(&payload);
+        let _ = StartConfigurationHBased { leaf: LeafHash::Sha256([0; 32]) }.decode(&reply(0x8b, &payload));
+        let _ = upid::decode_platform_id(&payload);
+        let _ = LeafHash::of(&payload);
         let _ = mhc::decode_is_change_to_amt_enabled(&payload);
         let _ = oob_wsman::mkhi::decode_fw_version(&payload);
         let _ = oob_wsman::mkhi::Rule::SkuCapable.decode(&payload);

@@ -128,7 +128,7 @@ async fn proceed(
             None => record_proof(run, step, &proven),
         };
     }
-    let mut session = Session { lme, password, realm, open: open.clone(), mebx_escrow: None };
+    let mut session = Session { lme, password, realm, open: open.clone(), login: None, mebx_escrow: None };
     let shown = if mode == "acm" { ControlMode::Admin } else { ControlMode::Client };
     match settings::apply(run, &mut session, shown, wanted).await {
         Ok(applied) => {

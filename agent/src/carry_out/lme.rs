@@ -250,7 +250,7 @@ impl<'m> Lme<'m> {
             (true, Some(config)) => {
                 let shaking = pump.carry(channel, &mut wire, handshake_tls(config, ours));
                 let shaken = timeout(waited, shaking).await;
-                Box::new(shaken.map_err(|_| LmeError::Silent { what: "TLS handshake", waited })???)
+                Box::new(shaken.map_err(|_| LmeError::Silent { what: "TLS handshake", waited })??)
             }
         };
         let (sender, connection) =
@@ -274,7 +274,11 @@ impl<'m> Lme<'m> {
         }
         let patience = if self.closes.is_none() { LINGER } else { GLANCE };
         let Http { channel, wire, connection, .. } = http;
-        let gone = timeout(self.machine.deadline(patience), pump.carry(*channel, wire, connection)).await;
+        let ending = async {
+            connection.await;
+            Ok(())
+        };
+        let gone = timeout(self.machine.deadline(patience), pump.carry(*channel, wire, ending)).await;
         self.closes = Some(gone.is_ok());
         gone.is_ok()
     }
@@ -411,33 +415,44 @@ impl Pump {
                 }
             }
         };
-        self.carry(*channel, wire, asking).await?
+        self.carry(*channel, wire, asking).await
     }
 
-    /// Carries bytes between the channel and whoever works at the other end of `wire`, until that work is done.
+    /// Carries bytes between the channel and whoever works at the other end of `wire`, until that work is done. A session
+    /// that is lost is no reason to throw away an answer that came whole before it.
     async fn carry<T>(
         &mut self,
         channel: ChannelId,
         wire: &mut DuplexStream,
-        work: impl Future<Output = T>,
+        work: impl Future<Output = Result<T, LmeError>>,
     ) -> Result<T, LmeError> {
         let mut work = std::pin::pin!(work);
         // It carries what is as good as a password.
         let mut outgoing = Zeroizing::new(vec![0; 4096]);
         let mut writing = true;
-        loop {
+        let lost = loop {
             tokio::select! {
                 biased;
-                done = &mut work => return Ok(done),
+                done = &mut work => return done,
                 read = wire.read(&mut outgoing), if writing => match read {
                     Ok(length @ 1..) => {
                         self.session.send(channel, outgoing.get(..length).unwrap_or_default())?;
-                        self.flush().await?;
+                        if let Err(lost) = self.flush().await {
+                            break lost;
+                        }
                     }
                     _ => writing = false,
                 },
                 datagram = self.mei.recv(ANSWER) => {
-                    for event in self.take(&datagram?).await? {
+                    let events = match datagram {
+                        Ok(datagram) => self.take(&datagram).await,
+                        Err(lost) => break lost.into(),
+                    };
+                    let events = match events {
+                        Ok(events) => events,
+                        Err(lost) => break lost,
+                    };
+                    for event in events {
                         match event {
                             Event::Data { channel: from, bytes } if from == channel => {
                                 wire.write_all(&bytes).await.map_err(|error| LmeError::Http(error.to_string()))?;
@@ -450,7 +465,9 @@ impl Pump {
                     }
                 }
             }
-        }
+        };
+        let _ = wire.shutdown().await;
+        work.await.map_err(|_| lost)
     }
 
     /// Says what is to be said, then takes one message.

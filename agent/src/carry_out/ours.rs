@@ -117,6 +117,13 @@ pub(super) async fn take_back<'a>(
         return failure;
     }
     run.progress.begin("amt: taking the unproven change back");
+    // What was not committed is lost where the firmware restarts: there is nothing to take back then.
+    let unused = matches!(look(pthi, run).await, Ok((ControlMode::None, ProvisioningState::Pre)));
+    if unused && note_undone(run, open).is_ok() {
+        run.progress.end("done");
+        let text = format!("{}; AMT is unprovisioned as before", failure.text);
+        return Failure { text, ..failure };
+    }
     lme.start_over().await;
     // A device that cannot be asked is still the one that we were changing; one with another realm is not.
     if let Ok(seen) = probe_realm(lme).await
@@ -187,6 +194,10 @@ async fn take_back_with<'a, C: Command<Reply = ()>>(
         }
         return Err(not_undone(&asked.err().map_or_else(String::new, |error| error.to_string())));
     }
+    note_undone(run, open)
+}
+
+fn note_undone(run: &mut Run<'_>, open: &OpenChange) -> Result<(), Failure> {
     let recorded = (|| {
         let body = json!({"channel": "amt", "undone_generation": open.generation, "escrow": open.escrow});
         run.chain.record(run.store, Kind::Note, body)?;

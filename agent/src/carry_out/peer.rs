@@ -135,6 +135,7 @@ impl Die {
             None => ", bound to this platform's id (UPID)",
             Some(_) => ", not bound to a platform id",
         };
+        text += "; revocation was not checked";
         text
     }
 }

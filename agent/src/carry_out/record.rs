@@ -79,8 +79,7 @@ impl<'a> Proven<'a> {
         let anew = |word: &&String| self.applied.settings.iter().any(|it| name(it) == name(word));
         // Clients' certificates are asked for beside TLS, so TLS that was set anew says for both.
         let tls_anew = self.applied.tls.is_some();
-        let held =
-            self.held.settings.iter().filter(|word| !anew(word) && !(tls_anew && is_mutual_word(word)));
+        let held = self.held.settings.iter().filter(|word| !(anew(word) || tls_anew && is_mutual_word(word)));
         held.chain(&self.applied.settings).cloned().collect()
     }
 

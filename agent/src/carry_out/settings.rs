@@ -149,6 +149,7 @@ async fn write_and_check(
         Some(_) => None,
         None => Some(addresses::keep(&mut reader, before.as_ref()).await?),
     };
+    session.login = reader.into_login();
     run.progress.end("done");
     let mebx_escrow = mebx.map(|(_, file)| file);
     Ok((Applied { settings: wanted.words(), mebx_escrow, tls: None, addresses, wifi }, before))
@@ -156,10 +157,17 @@ async fn write_and_check(
 
 /// A login of its own: over a new channel, with a fresh nonce.
 pub(super) async fn log_in<'l, 'm>(session: &'l mut Session<'m>) -> Client<'l, 'm> {
+    session.login = None;
     session.lme.start_over().await;
+    go_on(session)
+}
+
+/// The login that the session has, or one of its own.
+pub(super) fn go_on<'l, 'm>(session: &'l mut Session<'m>) -> Client<'l, 'm> {
+    let earlier = session.login.take();
     let lme: &'l mut Lme<'m> = &mut session.lme;
     let login = Login::Ha1(ha1(&session.realm, &session.password));
-    Client::new(lme, login, cnonce).expect_realm(session.realm.clone())
+    Client::new(lme, login, cnonce).expect_realm(session.realm.clone()).resume(earlier)
 }
 
 async fn write(admin: &mut Client<'_, '_>, wanted: &AmtSettings, name: Option<&str>) -> Result<(), Failure> {

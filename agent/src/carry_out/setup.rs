@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use oob_policy::{AmtSettings, Exit, OpenChange, Outcome, Step};
 use oob_wsman::classes::ips::HostBasedSetupService;
-use oob_wsman::client::Login;
+use oob_wsman::client::{LoggedIn, Login};
 use oob_wsman::digest::Realm;
 use oob_wsman::pthi::{
     Command, ControlMode, GetControlMode, GetLocalSystemAccount, GetProvisioningState, ProvisioningState,
@@ -177,7 +177,7 @@ async fn activate(
 
     let way = Some(lme.way());
     let mebx_escrow = held.mebx_escrow.clone();
-    let mut session = Session { lme, password, realm, open, mebx_escrow };
+    let mut session = Session { lme, password, realm, open, login: None, mebx_escrow };
     // What entering the mode has set is not set again.
     let wanted = &wanted.beyond(&held.settings);
     let again = settings::applicable(mode.shown(), wanted).is_empty();
@@ -333,6 +333,8 @@ pub(super) struct Session<'m> {
     pub(super) password: Password,
     pub(super) realm: Realm,
     pub(super) open: OpenChange,
+    /// The login that stands on the channel that is open.
+    pub(super) login: Option<LoggedIn>,
     /// Escrow file of a MEBx password that was made: AMT may have taken it.
     pub(super) mebx_escrow: Option<String>,
 }

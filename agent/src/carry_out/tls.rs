@@ -16,16 +16,17 @@ use oob_wsman::classes::certificates::{
 use oob_wsman::classes::tls::{
     LOCAL, REMOTE, TlsCredentialContext, TlsSettingData, create_credential_context, put_credential_context,
 };
+use oob_wsman::http::HttpError;
 use oob_wsman::pthi::PtStatus;
 use oob_wsman::x509::{certificate_facts, certificate_pin, is_request_of, public_key_from_pkcs1};
 
 use super::addresses::{Addresses, Kept};
 use super::failure::{Failure, WsError, described};
 use super::mutual::{self, Clients};
-use super::peer::Pin;
+use super::peer::{Pin, is_tls_only};
 use super::proof::Client;
 use super::prune::{self, Pruned};
-use super::settings::{log_in, marked, mutating, refused};
+use super::settings::{go_on, log_in, marked, mutating, refused};
 use super::setup::Session;
 use super::{Run, addresses};
 use crate::leaf::{self, DeviceKey};
@@ -73,7 +74,7 @@ pub(super) async fn secure(
     let TlsWanted { required, local, before, clients } = *wanted;
     let old = session.lme.pin();
     run.progress.begin("amt: giving AMT a key and a certificate of its own");
-    let mut admin = log_in(session).await;
+    let mut admin = go_on(session);
     let key = make_key(run, &mut admin).await?;
     let key_id = named(&key, "key")?;
     let pair = admin.get_with::<PublicPrivateKeyPair>(&[("InstanceID", &key_id)]).await;
@@ -136,7 +137,7 @@ pub(super) async fn secure(
     if let Some(clients) = clients {
         mutual::trust(&mut admin, clients).await?;
     }
-    serve(&mut admin, &certificate).await?;
+    serve(&mut admin, &certificate, is_tls_only(run)).await?;
     run.progress.end("done");
 
     run.progress.begin("amt: switching TLS on and seeing the certificate served");
@@ -224,14 +225,22 @@ fn is_busy(error: &WsError) -> bool {
     matches!(error, WsError::ReturnValue(error) if [2061, 2082].contains(&error.status().0))
 }
 
-/// AMT goes on serving an old certificate unless the one it has is replaced (reference/amt.md 5.9 item 6).
-async fn serve(admin: &mut Client<'_, '_>, certificate: &str) -> Result<(), Failure> {
-    let created = marked("TLS certificate", admin.send(&create_credential_context(certificate))).await;
-    match created {
-        Err(error) if error.already_exists() => {
-            mutating("TLS certificate", admin.send(&put_credential_context(certificate))).await
+/// AMT goes on serving an old certificate unless the one it has is replaced (reference/amt.md 5.9 item 6). `has_one`: it made
+/// one itself, so there is something to replace; else it is seen to.
+async fn serve(admin: &mut Client<'_, '_>, certificate: &str, has_one: bool) -> Result<(), Failure> {
+    const WHAT: &str = "TLS certificate";
+    let first = match has_one {
+        true => marked(WHAT, admin.send(&put_credential_context(certificate))).await,
+        false => marked(WHAT, admin.send(&create_credential_context(certificate))).await,
+    };
+    match first {
+        Err(error) if has_one && error.is_absent() => {
+            mutating(WHAT, admin.send(&create_credential_context(certificate))).await
         }
-        created => created.map_err(|error| refused("TLS certificate", &error)),
+        Err(error) if error.already_exists() => {
+            mutating(WHAT, admin.send(&put_credential_context(certificate))).await
+        }
+        done => done.map_err(|error| refused(WHAT, &error)),
     }
 }
 
@@ -286,7 +295,10 @@ async fn read_back(
                 check(&mut admin, served, remote).await?;
                 break addresses::keep(&mut admin, before).await?;
             }
-            Err(error @ (WsError::Unauthorized { .. } | WsError::RealmMismatch { .. })) => {
+            // An answer of WS-Man is one.
+            Err(error)
+                if !matches!(error, WsError::Transport(_) | WsError::Http(HttpError::Status { .. })) =>
+            {
                 return Err(refused("TLS", &error));
             }
             Err(error) if until.is_over() => {

@@ -125,7 +125,7 @@ async fn proceed(
     settle(run, &mut pthi, &said, &armed).await?;
     run.progress.end("done");
 
-    let mut session = Session { lme, password, realm, open: open.clone(), mebx_escrow: None };
+    let mut session = Session { lme, password, realm, open: open.clone(), mebx_escrow: None, login: None };
     prove_it(run, &mut session, wanted.is_empty()).await?;
     let held = standing.ours.map(Held::of).unwrap_or_default();
     let proven = Proven { mode: "acm", held: &held, changed: true, ..Proven::new(&open) };

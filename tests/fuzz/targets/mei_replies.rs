@@ -1,10 +1,10 @@
-//! What a management engine answers over MEI: PTHI, MHC and MKHI. The first byte chooses the command.
+//! What a management engine answers over MEI: PTHI, MHC, MKHI and UPID. The first byte chooses the command.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use oob_fuzz::{bound::within, seeds::plant};
 use oob_wsman::pthi::{self, Command};
-use oob_wsman::{mhc, mkhi};
+use oob_wsman::{mhc, mkhi, upid};
 
 fuzz_target!(init: plant("mei_replies"), |data: &[u8]| {
     within(0x1000 + 32 * data.len(), || decode(data));
@@ -29,6 +29,13 @@ fn decode(data: &[u8]) {
         11 => drop(mhc::decode_is_change_to_amt_enabled(reply)),
         12 => drop(mkhi::decode_fw_version(reply)),
         13 => drop(mkhi::Rule::FeaturesEnabled.decode(reply)),
-        _ => drop(pthi::StopConfiguration.decode(reply)),
+        14 => {
+            let leaf = pthi::LeafHash::Sha256([0; 32]);
+            drop(pthi::StartConfigurationHBased { leaf }.decode(reply));
+        }
+        _ => {
+            drop(upid::decode_platform_id(reply));
+            drop(pthi::StopConfiguration.decode(reply));
+        }
     }
 }
