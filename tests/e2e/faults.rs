@@ -55,9 +55,10 @@ fn is_whole() -> bool {
 }
 
 const LATEST_CLEARTEXT: &str = "vpro-desktop-amt16";
+const FIRST_TLS_ONLY: &str = "vpro-desktop-amt19";
 
 /// Every machine type that has AMT and a wired port.
-const GENERATIONS: [&str; 7] = [
+const GENERATIONS: [&str; 9] = [
     "vpro-desktop-amt11",
     "vpro-desktop-amt12",
     "ism-desktop-amt14",
@@ -65,6 +66,8 @@ const GENERATIONS: [&str; 7] = [
     LATEST_CLEARTEXT,
     "vpro-desktop-amt16-1",
     "vpro-desktop-amt18",
+    FIRST_TLS_ONLY,
+    "vpro-desktop-amt20",
 ];
 
 #[test]
@@ -75,6 +78,12 @@ fn no_fault_in_admin_control_mode_makes_a_run_lie() {
 #[test]
 fn no_fault_in_client_control_mode_makes_a_run_lie() {
     run_all(Target::CLIENT.with_tls(), LATEST_CLEARTEXT, &FAULTS, 1, stride(89));
+}
+
+#[test]
+fn no_fault_on_the_way_over_tls_makes_a_run_lie() {
+    run_all(Target::ADMIN.with_tls(), FIRST_TLS_ONLY, &FAULTS, 1, stride(89));
+    run_all(Target::CLIENT.with_tls(), FIRST_TLS_ONLY, &FAULTS, 1, stride(89));
 }
 
 #[test]
@@ -92,6 +101,8 @@ fn two_faults_do_not_make_a_run_lie() {
     let pairs = if is_whole() { 250 } else { 4 };
     run_pairs(Target::ADMIN.with_tls(), LATEST_CLEARTEXT, pairs);
     run_pairs(Target::CLIENT.with_tls(), LATEST_CLEARTEXT, pairs);
+    run_pairs(Target::ADMIN.with_tls(), FIRST_TLS_ONLY, pairs);
+    run_pairs(Target::CLIENT.with_tls(), FIRST_TLS_ONLY, pairs);
 }
 
 /// Generation, mode, call and fault, so that any two of them that can meet do: each combination of generation and mode
