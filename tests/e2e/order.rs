@@ -73,6 +73,32 @@ fn both_passwords_of_admin_control_mode_are_durable_before_the_device_sees_them(
     assert!(at(0, "MEBx escrow", &["/escrow/amt-mebx.1."]) > setup);
 }
 
+/// From AMT 19 on both are given between the beginning and the commit, so both are durable before the beginning.
+#[test]
+fn both_passwords_of_amt_19_are_durable_before_anything_begins() {
+    let (trace, _) = crash_acm::undisturbed("vpro-desktop-amt19");
+    let at = |from: usize, what: &str| -> usize {
+        let mut lines = trace.lines().enumerate().skip(from);
+        let found = lines.find(|(_, line)| line.contains(what));
+        found.unwrap_or_else(|| panic!("no {what} after line {from} of\n{trace}")).0
+    };
+    let first = at(0, "before device mutating");
+    let begun = at(0, "before device mutating StartConfigurationHBased");
+    let renamed = ["/escrow/amt.1.", "/escrow/amt-mebx.1."].map(|file| {
+        let written =
+            trace.lines().position(|line| line.contains("after disk.rename") && line.contains(file));
+        written.unwrap_or_else(|| panic!("no {file} in\n{trace}"))
+    });
+    let durable = at(renamed[0].max(renamed[1]), "after disk.fsync-dir");
+    assert!(first == begun && durable < begun, "begun at {begun}, durable at {durable}:\n{trace}");
+    let journal = after_last(&trace, begun, "after disk.fsync", "journal");
+    assert!(journal.is_some_and(|line| line > durable), "no synced journal entry before it:\n{trace}");
+    // And the journal knows of the commit before AMT does.
+    let commit = at(begun, "before device mutating AMT_SetupAndConfigurationService.CommitChanges");
+    let journal = after_last(&trace, commit, "after disk.fsync", "journal");
+    assert!(journal.is_some_and(|line| line > at(begun, "before device mutating mebx")), "{trace}");
+}
+
 #[test]
 fn the_kernel_saw_the_same_order() {
     if !installed("strace", "the order of system calls around the device call") {
