@@ -9,6 +9,9 @@ pub struct HostTls {
     /// TLS 1.2 at most (firmware from 16.1 on speaks 1.3 too).
     #[arg(long)]
     pub tls12_only: bool,
+    /// From 19 on: a request over TLS 1.3 is dropped as long as the device is not provisioned, as AMT 21 does.
+    #[arg(long)]
+    pub tls13_drops: bool,
     /// Close each connection after one answer, without saying so, as if every WS-Man call had its own session.
     #[arg(long)]
     pub close_each: bool,
