@@ -76,7 +76,9 @@ fn both_passwords_of_admin_control_mode_are_durable_before_the_device_sees_them(
 /// From AMT 19 on both are given between the beginning and the commit, so both are durable before the beginning.
 #[test]
 fn both_passwords_of_amt_19_are_durable_before_anything_begins() {
-    let (trace, _) = crash_acm::undisturbed("vpro-desktop-amt19");
+    let scratch = scratch();
+    let wanted = Wanted::new(Target::ADMIN, "vpro-desktop-amt19", scratch.path());
+    let (trace, _) = crash_acm::undisturbed(&wanted);
     let at = |from: usize, what: &str| -> usize {
         let mut lines = trace.lines().enumerate().skip(from);
         let found = lines.find(|(_, line)| line.contains(what));

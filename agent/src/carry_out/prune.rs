@@ -39,9 +39,10 @@ pub(super) async fn prune(run: &Run<'_>, session: &mut Session<'_>, serving: &st
     pruned
 }
 
-/// Certificates that earlier runs gave this device, or were about to.
+/// Certificates that earlier runs gave this device, or were about to. What this run put there was unprovisioned before, or is
+/// what is served.
 fn ours(run: &Run<'_>, serving: &str) -> BTreeSet<String> {
-    let journalled = run.journal.entries().iter().filter_map(|entry| match entry {
+    let journalled = run.journal.earlier().iter().filter_map(|entry| match entry {
         JournalEntry::Certificate { sha256 } => Some(sha256),
         _ => None,
     });
