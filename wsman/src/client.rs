@@ -20,6 +20,7 @@ use crate::{
         authorization,
         ips::{self, HostBasedSetupService},
         read_instance,
+        references::Association,
     },
     digest::{Challenge, DigestError, DigestSession, Ha1, Realm},
     envelope::{Envelope, EnvelopeError},
@@ -280,17 +281,30 @@ impl<T: Transport> Client<T> {
 
     /// Reads all instances of a class: Enumerate, then Pull until the device says that it was the last.
     pub async fn enumerate<C: Class>(&mut self) -> Result<Vec<C>, Error<T::Error>> {
-        let envelope = self.call(&Request::enumerate(C::RESOURCE)).await?;
+        self.pull_all(C::RESOURCE, |item| read_instance(Some(item))).await
+    }
+
+    /// Reads all associations of a class and of its subclasses.
+    pub async fn associations(&mut self, resource: &str) -> Result<Vec<Association>, Error<T::Error>> {
+        self.pull_all(resource, |item| Ok(Association::read(item))).await
+    }
+
+    async fn pull_all<I>(
+        &mut self,
+        resource: &str,
+        read: impl Fn(&Element) -> Result<I, BodyError>,
+    ) -> Result<Vec<I>, Error<T::Error>> {
+        let envelope = self.call(&Request::enumerate(resource)).await?;
         let answer = expect(envelope.body.as_ref(), "EnumerateResponse")?;
         let mut context = context_of(answer)
             .ok_or(BodyError::Missing { class: "EnumerateResponse".to_owned(), property: CONTEXT })?;
         let mut instances = Vec::new();
         for _ in 0..MOST_PULLS {
-            let envelope = self.call(&Request::pull(C::RESOURCE, &context)).await?;
+            let envelope = self.call(&Request::pull(resource, &context)).await?;
             let answer = expect(envelope.body.as_ref(), "PullResponse")?;
             let items = answer.child(ns::ENUMERATION, "Items").map(Element::children).unwrap_or_default();
             for item in items {
-                instances.push(read_instance(Some(item))?);
+                instances.push(read(item)?);
             }
             if answer.child(ns::ENUMERATION, "EndOfSequence").is_some() {
                 return Ok(instances);

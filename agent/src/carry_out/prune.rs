@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use oob_wsman::classes::Class;
 use oob_wsman::classes::certificates::{PUBLIC_KEY_CERTIFICATE, PublicKeyCertificate, PublicPrivateKeyPair};
-use oob_wsman::classes::references::{ConcreteDependency, CredentialContext};
-use oob_wsman::classes::tls::TlsCredentialContext;
+use oob_wsman::classes::references::{Association, CONCRETE_DEPENDENCY, CREDENTIAL_CONTEXT};
+use oob_wsman::classes::tls::TLS_CREDENTIAL_CONTEXT;
+use oob_wsman::classes::{Class, Reference};
 use oob_wsman::x509::{certificate_pin, public_key_from_pkcs1, spki_of};
 
 use super::Run;
@@ -65,14 +65,13 @@ async fn remove(
     if old.is_empty() {
         return Ok(());
     }
-    let serving = all::<TlsCredentialContext>(admin).await?;
-    let contexts = all::<CredentialContext>(admin).await?;
-    let dependencies = all::<ConcreteDependency>(admin).await?;
+    let mut contexts = associations(admin, TLS_CREDENTIAL_CONTEXT).await?;
+    contexts.extend(associations(admin, CREDENTIAL_CONTEXT).await?);
+    let dependencies = associations(admin, CONCRETE_DEPENDENCY).await?;
     let pairs = all::<PublicPrivateKeyPair>(admin).await?;
     for certificate in old {
         let (Some(id), Some(der)) = (certificate.instance_id.as_deref(), certificate.der()) else { continue };
-        let is_used = serving.iter().any(|context| context.certificate() == Some(id))
-            || contexts.iter().any(|context| context.names(PUBLIC_KEY_CERTIFICATE, id));
+        let is_used = contexts.iter().any(|context| context.names(PUBLIC_KEY_CERTIFICATE, id));
         if is_used {
             return Err(format!("{} is still referred to", oob_policy::shown(id)));
         }
@@ -90,7 +89,8 @@ async fn remove(
         let shared = others.clone().any(|it| it.der().and_then(|der| spki_of(&der)) == spki);
         let mut beside = dependencies
             .iter()
-            .filter_map(|it| it.beside(PublicPrivateKeyPair::RESOURCE, key)?.instance_id());
+            .flat_map(|it| it.beside(PublicPrivateKeyPair::RESOURCE, key))
+            .filter_map(Reference::instance_id);
         if shared || beside.any(|other| other != id) {
             continue;
         }
@@ -99,11 +99,15 @@ async fn remove(
     Ok(())
 }
 
-/// Associations that this firmware does not have name nothing.
 async fn all<C: Class>(admin: &mut Client<'_, '_>) -> Result<Vec<C>, String> {
-    match admin.enumerate::<C>().await {
+    admin.enumerate::<C>().await.map_err(|error| why(C::NAME, &error))
+}
+
+/// Associations that this firmware does not have name nothing.
+async fn associations(admin: &mut Client<'_, '_>, resource: &str) -> Result<Vec<Association>, String> {
+    match admin.associations(resource).await {
         Err(error) if error.is_absent() => Ok(Vec::new()),
-        read => read.map_err(|error| why(C::NAME, &error)),
+        read => read.map_err(|error| why(resource, &error)),
     }
 }
 

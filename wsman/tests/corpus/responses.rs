@@ -84,8 +84,6 @@ fn every_leaf_of_the_recorded_instances_survives_the_typed_structs() {
     }
     instance_survives::<wifi::WifiPort>(&response(&root, "cim/wifi/port/get.xml"));
     instance_survives::<wifi::WifiEndpointSettings>(&response(&root, "cim/wifi/endpointsettings/pull.xml"));
-    instance_survives::<references::CredentialContext>(&response(&root, "cim/credential/context/pull.xml"));
-    instance_survives::<references::ConcreteDependency>(&response(&root, "cim/concrete/dependency/pull.xml"));
 }
 
 /// Recorded leaves (by the other parser) against the typed struct written out again (and read by the other parser).
@@ -257,16 +255,28 @@ fn recorded_schemes_and_references_are_understood() {
     let schemes: Vec<power_scheme::SystemPowerScheme> = items(&root, "amt/systempowerscheme/pull.xml");
     let meant: Vec<_> = schemes.iter().map(power_scheme::SystemPowerScheme::stays).collect();
     assert_eq!(meant, [Some(power_scheme::Stays::HostOn), Some(power_scheme::Stays::Always)]);
-    let contexts: Vec<references::CredentialContext> = items(&root, "cim/credential/context/pull.xml");
+    let associations = |path: &str| -> Vec<references::Association> {
+        let envelope = Envelope::read(response(&root, path).as_bytes()).unwrap();
+        let body = envelope.body.unwrap();
+        let items = body.child(ns::ENUMERATION, "Items").unwrap().children();
+        items.iter().map(references::Association::read).collect()
+    };
     let held = certificates::PUBLIC_KEY_CERTIFICATE;
-    assert!(contexts[0].names(held, "Intel(r) AMT Certificate: Handle: 0"));
-    assert!(!contexts[0].names(held, "Intel(r) AMT Certificate: Handle: 1"));
-    assert!(!contexts[0].names(certificates::PUBLIC_PRIVATE_KEY_PAIR, "Intel(r) AMT Certificate: Handle: 0"));
-    let depends: Vec<references::ConcreteDependency> = items(&root, "cim/concrete/dependency/pull.xml");
+    // The association of 802.1x, and that of TLS, which is another class.
+    for (path, handle) in [("cim/credential/context/pull.xml", 0), ("amt/tls/credentialcontext/pull.xml", 3)]
+    {
+        let contexts = associations(path);
+        assert!(contexts[0].names(held, &format!("Intel(r) AMT Certificate: Handle: {handle}")), "{path}");
+        assert!(!contexts[0].names(held, "Intel(r) AMT Certificate: Handle: 1"), "{path}");
+        let key = certificates::PUBLIC_PRIVATE_KEY_PAIR;
+        assert!(!contexts[0].names(key, &format!("Intel(r) AMT Certificate: Handle: {handle}")), "{path}");
+    }
+    let depends = associations("cim/concrete/dependency/pull.xml");
     let identity = "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_Identity";
-    let beside = depends[0].beside(identity, "Intel(r) AMT:$$OsAdmin").unwrap();
-    assert_eq!(beside.selector("Name"), Some("Intel(r) AMT:$$OsAdmin"));
-    assert!(depends[0].beside(identity, "another").is_none());
+    let beside: Vec<_> = depends[0].beside(identity, "Intel(r) AMT:$$OsAdmin").collect();
+    assert_eq!(beside.len(), 1);
+    assert_eq!(beside[0].selector("Name"), Some("Intel(r) AMT:$$OsAdmin"));
+    assert_eq!(depends[0].beside(identity, "another").count(), 0);
 }
 
 /// The reader against another one on all recordings, those of classes not used yet included.
