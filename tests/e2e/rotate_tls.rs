@@ -97,6 +97,25 @@ fn password_and_certificate_are_replaced_and_nothing_is_left_of_the_old() {
 }
 
 #[test]
+fn where_no_handshake_can_be_seen_the_certificate_before_stays() {
+    let scratch = scratch();
+    let ours = Ours::with(scratch.path(), "vpro-desktop-amt12", TLS, &[]);
+    for _ in 0..3 {
+        let before = ours.serving();
+        let run = ours.rotate();
+        assert_eq!(code(&run), Some(0), "{}\n{}", text(&run.stdout), text(&run.stderr));
+        assert_eq!(evidence(&run)["tls_handshake"], "not verifiable by this build");
+        ours.assert_at_target(&before, "AMT 12");
+        let held = ours.tls()["certificates"].to_string();
+        assert!(held.contains(&before) && held.contains(&ours.serving()), "{held}");
+        assert_eq!(
+            (ours.tls()["certificates"].as_object().unwrap().len(), &ours.tls()["key_pairs"]),
+            (2, &2.into())
+        );
+    }
+}
+
+#[test]
 fn without_tls_in_policy_the_password_alone_is_replaced() {
     let scratch = scratch();
     let mut ours = Ours::with(scratch.path(), "vpro-desktop-amt16", TLS, &[]);

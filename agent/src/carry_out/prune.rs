@@ -25,9 +25,14 @@ pub(super) struct Pruned {
     pub(super) left: Option<String>,
 }
 
-/// Removes every certificate of ours but the one that is served now.
-pub(super) async fn prune(run: &Run<'_>, session: &mut Session<'_>, serving: &str) -> Pruned {
-    let ours = ours(run, serving);
+/// Removes every certificate of ours but the one that is served now. Where no handshake showed that it is (`shaken`), the one
+/// before stays too: it may be the one that is served.
+pub(super) async fn prune(run: &Run<'_>, session: &mut Session<'_>, serving: &str, shaken: bool) -> Pruned {
+    let mut ours = ours(run, serving);
+    if let Some(before) = run.history.amt.as_ref().and_then(|ours| ours.tls_pin.as_ref()).filter(|_| !shaken)
+    {
+        ours.remove(before);
+    }
     let mut pruned = Pruned::default();
     if ours.is_empty() {
         return pruned;

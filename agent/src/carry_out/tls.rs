@@ -166,7 +166,7 @@ pub(super) async fn secure(
         }
     }
     let addresses = seen?;
-    let pruned = prune::prune(run, session, &sha256).await;
+    let pruned = prune::prune(run, session, &sha256, local).await;
     run.progress.end("done");
     let issued_by = run.enrollment.map(ToString::to_string);
     Ok(Secured { pin: sha256, shaken: local, issued_by, addresses, leaf, pruned })
