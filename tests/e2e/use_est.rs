@@ -13,7 +13,9 @@ use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use serde_json::Value;
 
 use crate::honesty::passwords_outside_escrow;
+use crate::known::{opened, with};
 use crate::use_acm::apply;
+use crate::use_ccm::escrow_files;
 
 /// Tells the machine where the CA is; on a root that is not live there is no other way to it.
 fn list(machine: &Machine, port: u16) {
@@ -185,10 +187,7 @@ fn a_ca_that_is_not_there_changes_nothing() {
         assert!(said.contains(told), "{what}: {said}");
         assert_eq!(case.machine.mutating_calls(), 0, "{what}");
         assert!(!service.asked().iter().any(Asked::is_for_a_certificate), "{what}");
-        assert!(
-            crate::use_ccm::escrow_files(&case.out).is_empty(),
-            "{what}: a password was made for nothing"
-        );
+        assert!(escrow_files(&case.out).is_empty(), "{what}: a password was made for nothing");
     }
     // A port that nobody listed, and one that speaks no TLS.
     let case = Case::new("", &ca.root_pem());
@@ -303,9 +302,10 @@ fn admin_control_mode_stays_and_tells_what_is_missing() {
     let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &org.trusted());
     let out = scratch.path().join("out");
     let twin = ca.twin();
-    let service = Service::start(&ca, HOST, move |asked, _| match asked.is_for_a_certificate() {
+    let service = Service::start(&ca, HOST, move |asked, number| match asked.is_for_a_certificate() {
         false => certs_only(&[twin.root_der(), twin.middle_der()]),
-        true => http("403 Forbidden", &[], b""),
+        true if number < 2 => http("403 Forbidden", &[], b""),
+        true => certs_only(&[twin.issue(&asked.request, |_| {})]),
     });
     list(&machine, service.port);
     let run = apply(&machine, &org.policy, &out);
@@ -316,6 +316,13 @@ fn admin_control_mode_stays_and_tells_what_is_missing() {
     assert_eq!(state["control_mode"], 2);
     // The key that was made for nothing is gone again.
     assert_eq!(state["tls"]["key_pairs"], 0, "{:#}", state["tls"]);
+
+    // Once the CA issues, whoever knows the password has it go on.
+    list(&machine, service.port);
+    let credential = opened(&escrow_files(&out)[0], scratch.path());
+    let run = with(&machine, &org.policy, &out, &[&credential], &[]);
+    assert_eq!(code(&run), Some(0), "{}\n{}", text(&run.stdout), text(&run.stderr));
+    assert_eq!(outcome(&json(&run))["evidence"]["tls_handshake"], "seen");
 }
 
 #[test]
