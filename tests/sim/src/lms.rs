@@ -42,7 +42,8 @@ impl Amt {
     #[must_use]
     pub fn opens_to_host(&self) -> (bool, bool) {
         let on = !self.disabled && !self.is_starting();
-        (on && !self.facts.is_host_tls_only(), on && self.speaks_tls(LOCAL))
+        let tls_only = self.facts.is_host_tls_only();
+        (on && !tls_only, on && (tls_only || self.speaks_tls(LOCAL)))
     }
 }
 
@@ -71,6 +72,7 @@ fn serve(device: &Device, port: Port, mut stream: TcpStream, restarts: &AtomicU3
         None if restarting => return stream.shutdown(Shutdown::Both),
         None => {}
     }
+    // While AMT's own ports restart, LMS listens on and has nothing behind it.
     let is_open = || {
         let (away, (clear, tls)) = device.look(|inner| (inner.amt.is_away(), inner.amt.opens_to_host()));
         !away && if port == Port::Clear { clear } else { tls }
