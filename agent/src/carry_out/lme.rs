@@ -5,6 +5,10 @@
 //!
 //! Where LMS runs on the host, it has the LME client, and AMT is reached through it instead (`lms.rs`).
 
+mod error;
+
+pub(super) use error::{LmeError, refusal};
+
 use std::future::Future;
 use std::pin::Pin as Pinning;
 use std::sync::Arc;
@@ -14,7 +18,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use oob_wsman::apf::{ApfError, CLEARTEXT_PORT, ChannelId, Event, OpenFailure, Session, TLS_PORT};
+use oob_wsman::apf::{CLEARTEXT_PORT, ChannelId, Event, Session, TLS_PORT};
 use oob_wsman::client::Transport;
 use oob_wsman::http::{HttpRequest, HttpResponse};
 use oob_wsman::mei_clients;
@@ -22,13 +26,13 @@ use oob_wsman::verifier::Versions;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
-use tokio_rustls::rustls::{self, ClientConfig};
 use zeroize::Zeroizing;
 
 use super::amt::{Point, connect};
 use super::http::ask;
-use super::lms::{Lms, LmsError};
+use super::lms::Lms;
 use super::peer::{Peer, Pin};
 use crate::machine::{Machine, Mei, MeiError};
 use crate::probe;
@@ -44,45 +48,6 @@ pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// `Setup` computes for a while; the field waits 30 s and more.
 pub(super) const ANSWER: Duration = Duration::from_secs(60);
 const CLOSING: Duration = Duration::from_secs(2);
-
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LmeError {
-    #[error("{0}")]
-    Mei(#[from] MeiError),
-    #[error("speaking APF to AMT: {0}")]
-    Apf(#[from] ApfError),
-    #[error(
-        "opening AMT's port {port} over MEI: refused ({reason:?}); is AMT enabled in the firmware setup?"
-    )]
-    Refused { port: u16, reason: OpenFailure },
-    #[error(
-        "AMT offers TLS only on its local ports, and nothing here says with which certificate: others gave it one"
-    )]
-    TlsOnly,
-    #[error("opening TLS to AMT: {0}")]
-    Tls(String),
-    #[error("opening TLS to AMT: {0}; no login was sent to it")]
-    Stranger(String),
-    #[error("AMT ended the port forwarding session (reason {0}); run again")]
-    Disconnected(u32),
-    #[error(
-        "waiting for AMT's {what}: nothing came within {waited:?}; run again when the machine has settled"
-    )]
-    Silent { what: &'static str, waited: Duration },
-    #[error("reading AMT's HTTP answer: {0}")]
-    Http(String),
-    #[error("reading AMT's HTTP answer: {0}")]
-    HungUp(String),
-    #[error(transparent)]
-    Lms(#[from] LmsError),
-}
-
-impl LmeError {
-    /// The MEI connection is of no use any more; another one may be.
-    fn ends_session(&self) -> bool {
-        matches!(self, Self::Mei(_) | Self::Apf(_) | Self::Disconnected(_))
-    }
-}
 
 /// A connection to the LME client with at most one HTTP connection over it.
 ///
@@ -506,18 +471,6 @@ async fn handshake_tls(
     let nobody = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([127, 0, 0, 1])));
     let shaken = TlsConnector::from(Arc::new(config)).connect(nobody, ours).await;
     shaken.map_err(|error| refusal(&error))
-}
-
-/// Which rule of ours a certificate broke, where that is why: the library calls it "other".
-pub(super) fn refusal(error: &std::io::Error) -> LmeError {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(rule))) => {
-            LmeError::Stranger(rule.to_string())
-        }
-        Some(rustls::Error::InvalidCertificate(other)) => LmeError::Stranger(format!("{other:?}")),
-        _ => LmeError::Tls(error.to_string()),
-    }
 }
 
 /// How TLS is spoken with this peer; none where AMT is expected to have no TLS.
