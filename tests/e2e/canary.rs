@@ -9,14 +9,15 @@ use std::process::Stdio;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
-use oob_tests::provisioning::{PASSPHRASE, SETTINGS, fixture, leaf_key, policy};
+use oob_tests::provisioning::{PASSPHRASE, SETTINGS, fixture, leaf_key, policy, raise_serial};
 use oob_tests::{Machine, agent_command, files, scratch, text};
 
 use crate::honesty::sealed;
 use crate::known::{of_others, taking};
 use crate::remote::{Ours, closed_port};
-use crate::use_acm;
+
 use crate::use_ccm::{arguments, escrow_files, open};
+use crate::{lockdown_whole, upgrade, use_acm};
 
 #[test]
 fn nothing_secret_is_written_anywhere() {
@@ -179,6 +180,64 @@ fn a_wifi_passphrase_is_written_nowhere() {
         let found = fs::read(&file).unwrap();
         assert!(contains(&found, PASSPHRASE.as_bytes()), "the search finds it where it is");
     }
+}
+
+/// The realm that a run was about, which is another one once AMT is unprovisioned.
+fn realm_told(searched: &[(String, Vec<u8>)]) -> String {
+    let stdout = &searched.iter().find(|(place, _)| place == "stdout").expect("the run's stdout").1;
+    let result: serde_json::Value = serde_json::from_slice(stdout).expect("stdout is JSON");
+    let outcomes = result["outcomes"].as_array().expect("outcomes");
+    outcomes.iter().find_map(|it| it["evidence"]["realm"].as_str()).expect("a realm").to_owned()
+}
+
+#[test]
+fn nothing_secret_of_a_lockdown_is_written_anywhere() {
+    for log_format in ["text", "json"] {
+        let scratch = scratch();
+        let story = lockdown_whole::Story::new("vpro-desktop-amt16-1", scratch.path(), &["--trace"]);
+        let local = local_account_password(&story.machine.dir);
+        let mut searched = watch(&use_acm::arguments(&story.machine, &story.asking, &story.out), log_format);
+        let realm = realm_told(&searched);
+        for directory in [&story.out, &story.machine.dir] {
+            for file in files(directory) {
+                searched.push((file.display().to_string(), fs::read(&file).unwrap_or_default()));
+            }
+        }
+        let password =
+            |channel: &str| sealed(&story.out, channel)[0]["password"].as_str().unwrap().to_owned();
+        let mut needles = needles(&realm, &password("amt"), &local);
+        needles.extend(forms("the MEBx password", password("amt-mebx").as_bytes()));
+        assert_in_none(&searched, &needles);
+        assert!(
+            searched.iter().any(|(_, bytes)| contains(bytes, realm.as_bytes())),
+            "nothing is found at all"
+        );
+    }
+}
+
+#[test]
+fn a_credential_that_takes_amt_up_and_out_is_written_nowhere() {
+    let scratch = scratch();
+    let story = upgrade::Story::new("vpro-desktop-amt16", scratch.path(), "acm", &["--trace"]);
+    let local = local_account_password(&story.machine.dir);
+    let secret: serde_json::Value = serde_json::from_slice(&fs::read(&story.file).unwrap()).unwrap();
+    let elsewhere = scratch.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let out = policy(&elsewhere, "provisioned = false");
+    raise_serial(&out, 3);
+    for (asking, log_format) in [(&story.asking, "text"), (&out, "json")] {
+        let mut arguments = use_acm::arguments(&story.machine, asking, &story.out).to_vec();
+        arguments.extend(["--known-credential", story.file.to_str().unwrap()]);
+        let mut searched = watch(&arguments, log_format);
+        let realm = realm_told(&searched);
+        for directory in [&story.out, &story.machine.dir] {
+            for file in files(directory) {
+                searched.push((file.display().to_string(), fs::read(&file).unwrap_or_default()));
+            }
+        }
+        assert_in_none(&searched, &needles(&realm, secret["password"].as_str().unwrap(), &local));
+    }
+    assert_eq!(story.machine.state()["control_mode"], 0, "up, and out");
 }
 
 /// Runs the agent at trace level; what it wrote to its streams, and what others can see of its start.

@@ -265,3 +265,36 @@ fn a_configuration_that_was_begun_is_stopped_only_where_it_is_ours() {
     assert_left(&run, &machine, &asking, &out);
     assert_eq!(counter(&machine, STOP), 1);
 }
+
+/// The same machine, set up anew by others in the same mode: our proof and our password are of another AMT.
+#[test]
+fn what_others_set_up_since_is_neither_left_nor_taken_up() {
+    for (admin, asks) in [(false, "provisioned = false"), (true, "provisioned = false"), (false, "up")] {
+        let scratch = scratch();
+        let (machine, out) = ours(scratch.path(), admin, &[]);
+        let file = opened(&escrow_files(&out)[0], scratch.path());
+        drop(machine);
+        let other = scratch.path().join("other");
+        fs::create_dir(&other).unwrap();
+        let org = Org::new(&other, "sol = true");
+        let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &org.trusted());
+        let theirs = if admin { org.policy.clone() } else { policy(&other, "control_mode = \"ccm\"") };
+        assert_eq!(code(&apply(&machine, &theirs, &other.join("out"))), Some(0));
+        let (mutating, logins) = (machine.mutating_calls(), counter(&machine, "http:bad-login"));
+        let asking = match asks {
+            "up" => {
+                let chain = format!(
+                    "control_mode = \"acm\", certificate = \"file:{}\"",
+                    other.join("bundle.pem").display()
+                );
+                policy(scratch.path(), &chain)
+            }
+            asks => policy(scratch.path(), asks),
+        };
+        raise_serial(&asking, 2);
+        let run = with(&machine, &asking, &out, &[&file], &[]);
+        assert_eq!((code(&run), &json(&run)["reason"]), (Some(9), &"realm-changed".into()), "{}", told(&run));
+        assert_eq!((machine.mutating_calls(), counter(&machine, "http:bad-login")), (mutating, logins));
+        assert_eq!(json(&run)["changed"], false);
+    }
+}

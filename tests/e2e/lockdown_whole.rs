@@ -28,15 +28,15 @@ fn told(run: &Output) -> String {
     format!("{}\n{}", text(&run.stdout), text(&run.stderr))
 }
 
-struct Story {
-    machine: Machine,
-    asking: PathBuf,
-    dir: PathBuf,
-    out: PathBuf,
+pub(crate) struct Story {
+    pub(crate) machine: Machine,
+    pub(crate) asking: PathBuf,
+    pub(crate) dir: PathBuf,
+    pub(crate) out: PathBuf,
 }
 
 impl Story {
-    fn new(profile: &str, dir: &Path, options: &[&str]) -> Self {
+    pub(crate) fn new(profile: &str, dir: &Path, options: &[&str]) -> Self {
         let org = Org::new(dir, "");
         let options = [&org.trusted()[..], options].concat();
         let machine = Machine::start(profile, &dir.join("vpro"), &options);

@@ -18,15 +18,15 @@ fn counter(machine: &Machine, name: &str) -> u64 {
 }
 
 /// AMT of ours in client control mode, a policy that asks for admin control mode with all settings, and the credential.
-struct Story {
-    machine: Machine,
-    out: PathBuf,
-    asking: PathBuf,
-    file: PathBuf,
+pub(crate) struct Story {
+    pub(crate) machine: Machine,
+    pub(crate) out: PathBuf,
+    pub(crate) asking: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 impl Story {
-    fn new(profile: &str, dir: &Path, mode: &str, options: &[&str]) -> Self {
+    pub(crate) fn new(profile: &str, dir: &Path, mode: &str, options: &[&str]) -> Self {
         let org = Org::new(dir, SETTINGS);
         let chain = std::fs::read_to_string(dir.join("bundle.pem")).unwrap();
         let root = std::fs::read_to_string(&org.root).unwrap();
