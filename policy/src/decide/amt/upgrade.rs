@@ -11,8 +11,13 @@ pub(super) fn applies(case: &Case<'_>, facts: &Facts<'_>) -> bool {
     match wish(case) {
         ModeWish::Ccm => false,
         ModeWish::Acm => true,
-        ModeWish::AcmOrCcm => case.context.known_credential && has_certificate(case),
+        ModeWish::AcmOrCcm => case.context.known_credential && has_certificate(case) && !is_tls_only(facts),
     }
+}
+
+/// From AMT 19 on the host's own ports speak TLS only (reference/amt.md 0 fact 3), which this way up was not made for.
+fn is_tls_only(facts: &Facts<'_>) -> bool {
+    facts.version.is_some_and(|[major, ..]| major >= 19)
 }
 
 pub(super) fn plan(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
@@ -26,6 +31,11 @@ pub(super) fn plan(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
             shown(&ours.escrow)
         );
         return refuse(draft, Exit::Drift, "credential-needed", text);
+    }
+    if is_tls_only(facts) {
+        let text = "policy asks for admin control mode, and AMT 19 and newer goes up to it over TLS only, which this build does \
+                    not do: unprovision it (`amt.provisioned = false`) and set it up anew";
+        refuse(draft, Exit::Impossible, "upgrade-not-carried-out", text.to_owned());
     }
     require_durable(case, draft);
     let or_ccm = mode(case, facts, draft) == ModeWish::AcmOrCcm;
@@ -59,7 +69,7 @@ pub(super) fn plan(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
 
 /// Where policy takes either mode and nobody can go up, it is said how.
 pub(super) fn suggest(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
-    let possible = in_client_mode(case, facts).is_some() && has_certificate(case);
+    let possible = in_client_mode(case, facts).is_some() && has_certificate(case) && !is_tls_only(facts);
     if possible && wish(case) == ModeWish::AcmOrCcm {
         draft.warnings.push(
             "AMT stays in client control mode; with `--known-credential FILE` it would be tried to go up to admin control \
