@@ -151,6 +151,12 @@ impl<T: Transport> Client<T> {
         self
     }
 
+    /// Uses the nonce of a client before it for another login, which it says nothing about: a refusal counts.
+    #[must_use]
+    pub fn with_nonce_of(self, earlier: LoggedIn) -> Self {
+        Self { nonce_accepted: false, ..self.resume(Some(earlier)) }
+    }
+
     /// Ends the dialogue, not the login; none where no login stands.
     pub fn into_login(self) -> Option<LoggedIn> {
         let session = self.session.filter(|_| self.nonce_accepted)?;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use oob_wsman::Secret;
-use oob_wsman::client::Login;
+use oob_wsman::client::{LoggedIn, Login};
 use oob_wsman::digest::{Ha1, Realm};
 
 use super::Run;
@@ -31,14 +31,14 @@ pub(super) async fn prove<'a>(
     again: bool,
 ) -> Result<(), Failure> {
     run.progress.begin("amt: logging in with the new password");
-    log_in(run, lme, password, realm).await?;
+    let login = log_in(run, lme, password, realm).await?;
     run.progress.end("done");
 
     run.progress.begin("amt: seeing a wrong password refused");
     let wrong = Password::generate_for_amt().map_err(|error| {
         Failure::unchanged("no-random-bytes", format!("making a wrong password: {error}"))
     })?;
-    see_refused(run, lme, &wrong, realm).await?;
+    see_refused(run, lme, &wrong, realm, login).await?;
     if again {
         log_in(run, lme, password, realm).await?;
     }
@@ -51,15 +51,15 @@ async fn log_in<'a>(
     lme: &mut Lme<'a>,
     password: &Password,
     realm: &Realm,
-) -> Result<(), Failure> {
-    match read_realm(lme, password, realm).await {
-        Ok(named) => return same_realm(named.as_deref(), realm),
+) -> Result<Option<LoggedIn>, Failure> {
+    match read_with_login(lme, password, realm).await {
+        Ok((named, login)) => return same_realm(named.as_deref(), realm).map(|()| login),
         Err(WsError::Unauthorized { .. }) => run.machine.pause(SETTLE).await,
         Err(error @ WsError::RealmMismatch { .. }) => return Err(other_realm(&error)),
         Err(_) => run.machine.pause(AGAIN).await,
     }
-    match read_realm(lme, password, realm).await {
-        Ok(named) => same_realm(named.as_deref(), realm),
+    match read_with_login(lme, password, realm).await {
+        Ok((named, login)) => same_realm(named.as_deref(), realm).map(|()| login),
         Err(error @ WsError::RealmMismatch { .. }) => Err(other_realm(&error)),
         Err(error) => Err(error.into()),
     }
@@ -70,8 +70,13 @@ async fn see_refused<'a>(
     lme: &mut Lme<'a>,
     wrong: &Password,
     realm: &Realm,
+    login: Option<LoggedIn>,
 ) -> Result<(), Failure> {
-    let mut seen = read_realm(lme, wrong, realm).await;
+    // The nonce that the right password was accepted with: what is refused then is the password.
+    let mut seen = match login {
+        Some(login) => read(&mut admin(lme, wrong, realm).with_nonce_of(login)).await,
+        None => read_realm(lme, wrong, realm).await,
+    };
     if !matches!(seen, Ok(_) | Err(WsError::Unauthorized { .. } | WsError::RealmMismatch { .. })) {
         // A lost connection says nothing about passwords. Two refused logins are still one short of a lock.
         run.machine.pause(AGAIN).await;
@@ -94,8 +99,25 @@ pub(super) async fn read_realm(
     password: &Password,
     realm: &Realm,
 ) -> Result<Option<String>, WsError> {
+    Ok(read_with_login(lme, password, realm).await?.0)
+}
+
+async fn read_with_login(
+    lme: &mut Lme<'_>,
+    password: &Password,
+    realm: &Realm,
+) -> Result<(Option<String>, Option<LoggedIn>), WsError> {
     lme.start_over().await;
-    let mut admin = Client::new(lme, Login::Ha1(ha1(realm, password)), cnonce).expect_realm(realm.clone());
+    let mut admin = admin(lme, password, realm);
+    let named = read(&mut admin).await?;
+    Ok((named, admin.into_login()))
+}
+
+fn admin<'l, 'm>(lme: &'l mut Lme<'m>, password: &Password, realm: &Realm) -> Client<'l, 'm> {
+    Client::new(lme, Login::Ha1(ha1(realm, password)), cnonce).expect_realm(realm.clone())
+}
+
+async fn read(admin: &mut Client<'_, '_>) -> Result<Option<String>, WsError> {
     Ok(admin.get_general_settings().await?.digest_realm)
 }
 
