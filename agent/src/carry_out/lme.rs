@@ -18,7 +18,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use oob_wsman::apf::{CLEARTEXT_PORT, ChannelId, Event, Session, TLS_PORT};
+use oob_wsman::apf::{CLEARTEXT_PORT, ChannelId, Event, OpenFailure, Session, TLS_PORT};
 use oob_wsman::client::Transport;
 use oob_wsman::http::{HttpRequest, HttpResponse};
 use oob_wsman::mei_clients;
@@ -42,6 +42,9 @@ const PIPE: usize = 2 << 20;
 /// AMT 16 withdraws and renews its ports when idle; an open that races that is refused and may be repeated.
 const OPEN_TRIES: u32 = 4;
 const OPEN_PAUSE: Duration = Duration::from_millis(250);
+/// How long the TLS ports may be away while a commit restarts them (reference/amt.md 5.9 item 8).
+const AWAY: Duration = Duration::from_secs(90);
+const AWAY_PAUSE: Duration = Duration::from_secs(2);
 /// Between the first pair of ports and the second, where AMT offers both.
 const MORE_PORTS: Duration = Duration::from_secs(2);
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -254,14 +257,21 @@ impl<'m> Lme<'m> {
             lost => lost.insert(Pump::connect(self.machine, self.peer.is_some()).await?),
         };
         let mut tries = OPEN_TRIES;
+        let back = self.machine.until(AWAY);
         loop {
-            tries -= 1;
+            tries = tries.saturating_sub(1);
             let waited = self.machine.deadline(HANDSHAKE);
             let port = if pump.tls { TLS_PORT } else { CLEARTEXT_PORT };
             let opening = timeout(waited, pump.open(port)).await;
             match opening.map_err(|_| LmeError::Silent { what: "channel", waited })? {
                 Err(LmeError::Refused { reason, .. }) if reason.is_retryable() && tries > 0 => {
                     self.machine.pause(OPEN_PAUSE).await;
+                }
+                // Nothing was said over it yet, so a port that comes back is as good as one that was there.
+                Err(LmeError::Refused { reason: OpenFailure::ConnectFailed, .. })
+                    if pump.tls && !back.is_over() =>
+                {
+                    self.machine.pause(AWAY_PAUSE).await;
                 }
                 opened => return opened,
             }
