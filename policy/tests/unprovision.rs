@@ -21,6 +21,10 @@ fn in_mode(case: Case, mode: &str) -> Case {
     case.amt("post", mode).ours(1).history(|it| it.amt.as_mut().unwrap().control_mode = mode.to_owned())
 }
 
+fn stranger(case: Case) -> Case {
+    case.fact("intel.amt.uuid", "11111111-0042-3510-8052-b4c04f4d3933")
+}
+
 fn leaving(case: Case) -> Case {
     case.history(|it| it.leaving = Some("Digest:00".to_owned()))
 }
@@ -64,6 +68,11 @@ fn what_is_ours_is_unprovisioned_and_what_is_not_is_left() {
         (new().amt("in", "none").ours(1), vec!["refuse.control-mode-drift"]),
         (new().amt("post", "acm").ours(1), vec!["refuse.control-mode-drift"]),
         (known(Case::using(ANYONE).amt("post", "acm").ours(1)), vec!["amt.unprovision"]),
+        // Another machine's.
+        (stranger(in_mode(new(), "ccm")), vec!["refuse.amt-of-another-machine"]),
+        (stranger(known(Case::using(ANYONE).amt("post", "ccm"))), vec!["refuse.amt-of-another-machine"]),
+        (stranger(leaving(new().amt("in", "none").ours(1))), vec!["refuse.amt-of-another-machine"]),
+        (stranger(new()), vec!["refuse.amt-of-another-machine"]),
         // Nobody knows.
         (new().amt("unknown", "none"), vec!["refuse.amt-unreachable"]),
         (new().fact("intel.amt.verdict", "disabled"), vec!["refuse.amt-disabled"]),

@@ -2,7 +2,7 @@
 //! what policy permits to take over and the operator knows the password of (reference/amt.md 5.13).
 
 use super::{
-    Case, Draft, Facts, Situation, known, refuse, refuse_candidates, refuse_drifted, refuse_others,
+    Case, Draft, Facts, Situation, identity, known, refuse, refuse_candidates, refuse_drifted, refuse_others,
     refuse_unknown, refuse_verdict, situation, undo, upgrade,
 };
 use crate::{AmtOurs, Channel, Exit, OpenChange, Reversibility, Rule, Scope, Step, StepKind, shown, step};
@@ -14,6 +14,10 @@ pub(super) fn plan(case: &Case<'_>, facts: &Facts<'_>, scope: Scope, draft: &mut
     }
     if !facts.capable() {
         return refuse_verdict(case, facts, draft);
+    }
+    // Client control mode is left without a login, so nothing later would tell whose AMT it is.
+    if let Some(text) = identity::stranger(case) {
+        return refuse(draft, Exit::Impossible, "amt-of-another-machine", text);
     }
     // A run of ours died while the firmware was leaving its mode.
     if let (Some(realm), "in", "none") = (&case.history.leaving, facts.provisioning, facts.mode) {
