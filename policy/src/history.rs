@@ -38,7 +38,7 @@ pub struct History {
     /// The realm of an AMT that our journal shows a run was unprovisioning when it ended.
     #[serde(default)]
     pub leaving: Option<String>,
-    /// Escrow file of the last password that MEBx took from a run of ours; it outlives every unprovisioning.
+    /// Escrow file of the last password that MEBx took from a run of ours; it outlives every unprovisioning but others'.
     #[serde(default)]
     pub mebx: Option<String>,
     /// The last run of ours that switched AMT on, unless one switched it off since.

@@ -205,12 +205,22 @@ fn with_a_certificate_mebx_gets_a_password_of_its_own_first() {
         |case: Case| acm(case).ours(1).history(|it| it.amt.as_mut().unwrap().control_mode = "acm".to_owned());
     let unusable = |case: Case| case.context(|it| it.certificate = Some(Err("no such file".to_owned())));
     let off = |case: Case| case.fact("intel.amt.verdict", "disabled").amt("unknown", "unknown");
+    let gone = |case: Case, mode: &str| {
+        case.ours(1).history(|it| it.amt.as_mut().unwrap().control_mode = mode.to_owned())
+    };
     for (case, steps) in [
         (certified(), &WHOLE[..]),
         // Set before, and nobody enabled AMT since.
         (mebx_known(certified()), &["neutralize.lockdown"]),
         (mebx_known(locking()), &["neutralize.lockdown"]),
         (mebx_known(certified()).history(|it| it.locked_down = Some(off_by("e1"))), &WHOLE),
+        // Unprovisioned by others, who may have been in MEBx; by a run of ours that died then; over MEI, without MEBx.
+        (gone(mebx_known(certified()), "acm"), &WHOLE),
+        (
+            gone(mebx_known(certified()), "acm").history(|it| it.leaving = Some("Digest:00".to_owned())),
+            &["neutralize.lockdown"],
+        ),
+        (gone(mebx_known(certified()), "ccm"), &["neutralize.lockdown"]),
         // Never the lesser in its stead.
         (unusable(certified()), &["neutralize.report-only"]),
         (certified().fact("intel.amt.version", "19.0.5.1966"), &["neutralize.report-only"]),
@@ -269,6 +279,9 @@ fn the_steps_say_what_each_is_for() {
         mebx_known(locking()).plan().steps[0].what,
         StepKind::AmtLockdown { own_mebx: true, .. }
     ));
+    let lost =
+        mebx_known(locking()).ours(1).history(|it| it.amt.as_mut().unwrap().control_mode = "acm".to_owned());
+    assert!(matches!(lost.plan().steps[0].what, StepKind::AmtLockdown { own_mebx: false, .. }));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::escrow::MAX_GENERATION;
 /// - `note`: `{"undone_generation": 1, "escrow": file}` makes that credential no longer ours. The file name tells it from
 ///   the same generation of another store; where it is missing, every credential of the generation is meant;
 /// - `retired`: `{"channel": "amt", "ended": [file, ...]}` makes the credentials of these escrow files no longer ours: AMT was
-///   seen unprovisioned since;
+///   seen unprovisioned since, by others where `unprovisioned` is `seen` and no `realm` is there;
 /// - `staged`: `{"original_sha256", "result_sha256", "method", "manifest_sha256"}`;
 /// - `neutralized`: `{"channel": "amt", "method": "lockdown", ...}` says that AMT was switched off by its firmware;
 /// - `note`: `{"channel": "amt", "switched_on": true, "boot_id"}` says that its firmware was told to switch it on.
@@ -60,7 +60,7 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
         upgrading: fold_upgrading(journal),
         leaving: fold_leaving(journal),
         staged: newest(&events, &Kind::Staged, staged),
-        mebx: newest(&events, &Kind::Verified, mebx_set),
+        mebx: mebx(&events),
         enabled: last_switch(&events).and_then(Switch::on),
         locked_down: last_switch(&events).and_then(Switch::off),
         policy: events
@@ -227,10 +227,34 @@ fn staged(id: &str, event: &Event) -> Option<Staged> {
     })
 }
 
-/// A password that MEBx took, whatever became of AMT since (reference/amt.md 0 fact 9).
-fn mebx_set(_: &str, event: &Event) -> Option<String> {
-    let set = is_amt(event) && settings(event).iter().any(|word| word == "mebx = true");
-    text(event, "mebx_escrow").filter(|_| set)
+/// The password that MEBx took from us: it outlives every unprovisioning of ours (reference/amt.md 0 fact 9). Where somebody
+/// else unprovisioned AMT since, or enabled it again, that person was in MEBx or cleared it, for all we know.
+fn mebx(events: &BTreeMap<&str, &Event>) -> Option<String> {
+    let mut in_order: Vec<(&str, &Event)> = events.iter().map(|(id, event)| (*id, *event)).collect();
+    in_order.sort_by_key(|(id, event)| (event.seq, *id));
+    let (mut mebx, mut realm, mut off) = (None, None, false);
+    for (_, event) in in_order.into_iter().filter(|(_, event)| is_amt(event)) {
+        let proven = text(event, "realm").filter(|_| text(event, "escrow").is_some());
+        match event.kind {
+            Kind::Verified if proven.is_some() => {
+                let by_others = off || realm.as_ref().is_some_and(|before| Some(before) != proven.as_ref());
+                let kept = mebx.filter(|_| !by_others);
+                let set = settings(event).iter().any(|word| word == "mebx = true");
+                mebx = text(event, "mebx_escrow").filter(|_| set).or(kept);
+                (realm, off) = (proven, false);
+            }
+            Kind::Note if flag(event, "switched_on") && off => (mebx, off) = (None, false),
+            Kind::Neutralized if is_lockdown(event) => off = true,
+            Kind::Retired => {
+                if text(event, "unprovisioned").as_deref() == Some("seen") && text(event, "realm").is_none() {
+                    mebx = None;
+                }
+                realm = None;
+            }
+            _ => {}
+        }
+    }
+    mebx
 }
 
 /// What a run of ours last did about AMT being on at all.
@@ -252,21 +276,16 @@ impl Switch {
 }
 
 fn last_switch(events: &BTreeMap<&str, &Event>) -> Option<Switch> {
-    let switch = |id: &str, event: &Event| {
-        let flag = |name: &str| event.body.get(name).and_then(serde_json::Value::as_bool) == Some(true);
-        let lockdown = text(event, "method").as_deref() == Some("lockdown");
-        match event.kind {
-            _ if !is_amt(event) => None,
-            Kind::Neutralized if lockdown => Some(Switch::Off(LockedDown {
-                event: id.to_owned(),
-                mebx_escrow: text(event, "mebx_escrow"),
-            })),
-            Kind::Note if flag("switched_on") => {
-                Some(Switch::On(Enabled { event: id.to_owned(), boot_id: text(event, "boot_id") }))
-            }
-            Kind::Verified if text(event, "escrow").is_some() => Some(Switch::Used),
-            _ => None,
+    let switch = |id: &str, event: &Event| match event.kind {
+        _ if !is_amt(event) => None,
+        Kind::Neutralized if is_lockdown(event) => {
+            Some(Switch::Off(LockedDown { event: id.to_owned(), mebx_escrow: text(event, "mebx_escrow") }))
         }
+        Kind::Note if flag(event, "switched_on") => {
+            Some(Switch::On(Enabled { event: id.to_owned(), boot_id: text(event, "boot_id") }))
+        }
+        Kind::Verified if text(event, "escrow").is_some() => Some(Switch::Used),
+        _ => None,
     };
     let switches = events.iter().filter_map(|(id, event)| Some(((event.seq, *id), switch(id, event)?)));
     switches.max_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, switch)| switch)
@@ -280,6 +299,14 @@ fn newest<T>(events: &BTreeMap<&str, &Event>, kind: &Kind, read: fn(&str, &Event
 
 fn is_amt(event: &Event) -> bool {
     event.body.get("channel").and_then(|channel| channel.as_str()) == Some(Channel::Amt.word())
+}
+
+fn is_lockdown(event: &Event) -> bool {
+    text(event, "method").as_deref() == Some("lockdown")
+}
+
+fn flag(event: &Event, name: &str) -> bool {
+    event.body.get(name).and_then(serde_json::Value::as_bool) == Some(true)
 }
 
 fn text(event: &Event, name: &str) -> Option<String> {

@@ -185,6 +185,46 @@ fn the_password_of_mebx_outlives_the_provisioning_that_set_it() {
 }
 
 #[test]
+fn the_password_of_mebx_counts_for_nothing_once_somebody_else_was_there() {
+    let proof = |realm: &str, settings: Value| {
+        json!({"channel": "amt", "generation": 1, "realm": realm, "control_mode": "acm", "escrow": ESCROW,
+            "settings": settings, "mebx_escrow": "amt-mebx.1.00.age"})
+    };
+    let set = (Kind::Verified, proof("Digest:1", json!(["mebx = true"])));
+    let other = || (Kind::Verified, proof("Digest:2", json!([])));
+    let seen = |realm: Value| {
+        (Kind::Retired, json!({"channel": "amt", "ended": [ESCROW], "unprovisioned": "seen", "realm": realm}))
+    };
+    let left = (
+        Kind::Retired,
+        json!({"channel": "amt", "ended": [ESCROW], "unprovisioned": "full", "realm": "Digest:1"}),
+    );
+    let off = (Kind::Neutralized, json!({"channel": "amt", "method": "lockdown"}));
+    let on = (Kind::Note, json!({"channel": "amt", "switched_on": true}));
+    let same = (Kind::Verified, proof("Digest:1", json!(["sol = true"])));
+    for (later, stands) in [
+        (vec![same], true),
+        (vec![left.clone(), other()], true),
+        (vec![left.clone(), off.clone()], true),
+        (vec![seen("Digest:1".into()), other()], true),
+        // Somebody unprovisioned it, seen as such or by what came after.
+        (vec![seen(Value::Null)], false),
+        (vec![other()], false),
+        // Somebody enabled it again.
+        (vec![left.clone(), off.clone(), other()], false),
+        (vec![left.clone(), off.clone(), on.clone()], false),
+        (vec![left, off, on, set.clone()], true),
+    ] {
+        let mut events: Vec<SignedEvent> = Vec::new();
+        for (kind, body) in std::iter::once(set.clone()).chain(later) {
+            events.push(sign(events.len() as u64 + 1, events.last(), kind, body));
+        }
+        let shown = format!("{:?}", events.iter().map(|it| &it.event.body).collect::<Vec<_>>());
+        assert_eq!(fold(&stored(events), &[]).mebx.is_some(), stands, "{shown}");
+    }
+}
+
+#[test]
 fn amt_is_as_the_last_of_our_runs_switched_it() {
     let off = |seq, prev: Option<&SignedEvent>| {
         sign(seq, prev, Kind::Neutralized, json!({"channel": "amt", "method": "lockdown"}))

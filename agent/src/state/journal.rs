@@ -250,10 +250,12 @@ pub fn fold_upgrading(entries: &[JournalEntry]) -> Option<String> {
 }
 
 /// What AMT's wired addresses were before a run wrote settings and ended without comparing them. AMT that was taken back
-/// has none of ours to keep. The earliest counts: what a later run found may be what was left of it.
+/// has none of ours to keep. The earliest of one provisioning counts: what a later run found may be what was left of it.
 pub(super) fn fold_addresses(entries: &[JournalEntry]) -> Option<WiredBefore> {
     entries.iter().fold(None, |open, entry| match entry {
-        JournalEntry::Addresses { before } => open.or_else(|| Some(before.clone())),
+        JournalEntry::Addresses { before } => {
+            open.filter(|open| open.realm == before.realm).or_else(|| Some(before.clone()))
+        }
         JournalEntry::AddressesKept | JournalEntry::Undone { .. } => None,
         _ => open,
     })

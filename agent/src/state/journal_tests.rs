@@ -113,15 +113,16 @@ fn a_refused_commit_does_not_take_back_what_was_begun_before_it() {
 
 #[test]
 fn addresses_stay_open_until_they_were_compared_or_the_device_was_taken_back() {
-    let of = |address: &str| JournalEntry::Addresses {
+    let under = |realm: &str, address: &str| JournalEntry::Addresses {
         before: WiredBefore {
-            realm: "Digest:0".to_owned(),
+            realm: realm.to_owned(),
             dhcp: Some(false),
             shared: None,
             sync: None,
             fixed: Some([Some(address.to_owned()), None, None, None, None]),
         },
     };
+    let of = |address: &str| under("Digest:0", address);
     let kept = || JournalEntry::AddressesKept;
     for (entries, open) in [
         (vec![], None),
@@ -129,6 +130,8 @@ fn addresses_stay_open_until_they_were_compared_or_the_device_was_taken_back() {
         (vec![of("a"), kept()], None),
         (vec![of("a"), of("b")], Some("a")),
         (vec![of("a"), kept(), of("b")], Some("b")),
+        // Of a provisioning that nobody ended by this journal.
+        (vec![of("a"), under("Digest:1", "b"), under("Digest:1", "c")], Some("b")),
         (vec![begin(1), sending(), of("a"), Undone { generation: 1 }], None),
         (vec![begin(1), sending(), of("a"), Closed { generation: 1 }], Some("a")),
     ] {

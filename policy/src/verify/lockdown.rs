@@ -230,7 +230,7 @@ fn findings(look: &Look<'_>, claim: &Lockdown, judgment: &Judgment) -> Vec<Findi
     if claim.mebx_escrow.is_none() {
         add(
             "amt-off-default-mebx",
-            "No run of ours changed the MEBx password: as long as it is the factory's, anyone at the keyboard can enable \
+            "No run of ours vouches for the MEBx password: as long as it is the factory's, anyone at the keyboard can enable \
              AMT again and take it over.",
         );
     }

@@ -97,8 +97,8 @@ pub(super) fn judge<'a>(rule: &Rule, case: &Case<'a>) -> Judgment<'a> {
 /// The way from unprovisioned AMT. One that policy asks for and that is not there is never replaced by the lesser: once AMT
 /// is off, only a person at the keyboard could make up for it.
 fn route(rule: &Rule, major: u64, case: &Case<'_>) -> Result<Route, String> {
-    // Whoever enabled AMT again since knows the password of MEBx, or took it away.
-    if case.history.mebx.is_some() && case.history.locked_down.is_none() {
+    // Whoever enabled AMT again since knows the password of MEBx, or took it away; and so may whoever unprovisioned it.
+    if case.history.mebx.is_some() && case.history.locked_down.is_none() && !left_by_others(case) {
         return Ok(Route::Known);
     }
     const OR_ELSE: &str =
@@ -114,6 +114,12 @@ fn route(rule: &Rule, major: u64, case: &Case<'_>) -> Result<Route, String> {
         }
         (Some(_), None) => Err(format!("the provisioning certificate was not read: {OR_ELSE}")),
     }
+}
+
+/// AMT was ours in admin control mode, is unprovisioned, and no run of ours did that.
+fn left_by_others(case: &Case<'_>) -> bool {
+    let admin = case.history.amt.as_ref().is_some_and(|ours| ours.control_mode == "acm");
+    admin && case.history.leaving.is_none()
 }
 
 /// Admin control mode that a run of ours left behind.
