@@ -398,3 +398,16 @@ fn an_ssh_recipient_is_refused_before_any_call() {
     let name = case.policy.recipients[0].name.clone();
     assert_eq!(case.steps(), [format!("refuse.policy-value-not-carried-out.{name}")]);
 }
+
+#[test]
+fn what_can_be_done_about_a_lost_credential_hangs_on_the_mode() {
+    for (mode, way) in [("ccm", "over MEI"), ("acm", "in MEBx")] {
+        let lost = Case::using("amt = { control_mode = \"acm-or-ccm\" }").amt("post", mode).ours(1);
+        let lost = lost.history(|it| {
+            let ours = it.amt.as_mut().unwrap();
+            (ours.sealed, ours.control_mode) = (false, mode.to_owned());
+        });
+        let (_, _, text) = lost.refusal();
+        assert!(text.ends_with(&format!("undone {way}")), "{text}");
+    }
+}

@@ -83,6 +83,18 @@ fn what_is_ours_is_unprovisioned_and_what_is_not_is_left() {
 }
 
 #[test]
+fn what_is_switched_off_cannot_be_asked_and_no_key_is_named_that_policy_may_not_have_here() {
+    for (verdict, cause) in [("disabled", "amt-disabled"), ("absent-or-disabled", "amt-absent-or-disabled")] {
+        let (exit, told, text) = Case::using(FULL).fact("intel.amt.verdict", verdict).refusal();
+        assert_eq!((exit, told.as_str()), (Exit::Impossible, cause));
+        assert!(
+            text.starts_with("policy asks for AMT that is not provisioned") && !text.contains("amt.enable"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn the_step_says_how_and_on_which_amt() {
     for (settings, mode, ours, scope, login) in [
         (FULL, "ccm", true, Scope::Full, false),

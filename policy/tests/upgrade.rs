@@ -40,6 +40,8 @@ fn ours_goes_up_where_policy_certificate_and_credential_are_there() {
         (known(unusable(ours(ACM))), vec!["refuse.acm-not-possible"]),
         (known(ours(ACM).fact("intel.amt.version", "6.2.61")), vec!["refuse.acm-not-possible"]),
         (known(ours(ACM).fact("intel.amt.version", "19.0.5")), vec!["refuse.upgrade-not-carried-out"]),
+        // Said before anybody opens a credential for it.
+        (ours(ACM).fact("intel.amt.version", "19.0.5"), vec!["refuse.upgrade-not-carried-out"]),
         (known(ours(EITHER).fact("intel.amt.version", "19.0.5")), vec!["amt.confirm"]),
         // Either mode is as policy asks; it is tried where it can be.
         (ours(EITHER), vec!["amt.confirm"]),

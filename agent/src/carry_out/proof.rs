@@ -30,7 +30,7 @@ pub(super) async fn prove<'a>(
     realm: &Realm,
     again: bool,
 ) -> Result<(), Failure> {
-    run.progress.begin("amt: logging in with the new password");
+    run.progress.begin("amt: logging in over a new connection");
     let login = log_in(run, lme, password, realm).await?;
     run.progress.end("done");
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use oob_policy::{ChannelRecord, ChannelState, Fact, Outcome, Report, Step};
+use oob_policy::{ChannelRecord, Fact, Outcome, Report, Step};
 
 use super::words::{self, Tone};
 
@@ -176,7 +176,7 @@ impl ChannelRow {
         Self {
             name: words::channel(record.channel),
             state: chip(words::state(record.state)),
-            proof: if record.state == ChannelState::Unknown { "" } else { words::proof(record.confidence) },
+            proof: words::known_by(record.state, record.confidence),
             control_mode: optional(&record.control_mode),
             can: words::spaced(&record.can),
             needs: words::spaced(&record.needs),

@@ -1,4 +1,4 @@
-use oob_policy::{RootKind, shown};
+use oob_policy::{ChannelState, Proof, RootKind, shown};
 
 use super::super::json;
 use super::super::testing::{HOSTILE, desktop, harmless, hostile};
@@ -52,6 +52,17 @@ fn no_power_action_is_called_proven() {
     bare.capability.summary.can_power_cycle = false;
     bare.capability.summary.can_power_on = false;
     assert!(!html(&bare).unwrap().contains("not tried</small>"));
+}
+
+#[test]
+fn what_is_switched_off_has_no_credential_that_was_proven() {
+    let mut off = desktop();
+    for record in &mut off.capability.channels {
+        (record.state, record.confidence) = (ChannelState::Disabled, Proof::Proven);
+    }
+    let page = html(&off).unwrap();
+    assert!(page.contains("switched off and read back"));
+    assert!(!page.contains("\"Known by\">credential"));
 }
 
 #[test]

@@ -126,6 +126,15 @@ pub(super) const fn state(state: ChannelState) -> (&'static str, Tone) {
     }
 }
 
+/// How the state of a channel is known: what is off has no credential that could be proven.
+pub(super) const fn known_by(state: ChannelState, confidence: Proof) -> &'static str {
+    match (state, confidence) {
+        (ChannelState::Unknown, _) => "",
+        (ChannelState::Disabled, Proof::Proven) => "switched off and read back",
+        (_, confidence) => proof(confidence),
+    }
+}
+
 /// What was exercised is the credential, from this machine; neither the network nor the power switch was.
 pub(super) const fn proof(proof: Proof) -> &'static str {
     match proof {

@@ -6,12 +6,14 @@ pub(super) mod identity;
 mod known;
 mod network;
 mod upgrade;
+mod verdict;
 
+use self::verdict::{refuse_verdict, silent};
 use super::{Case, Draft};
 use crate::pattern::{Version, version};
 use crate::{
-    AmtSettings, Channel, Consent, Exit, ModeWish, OpenChange, Recipient, Reversibility, RootKind, Setting,
-    Step, StepKind, UNKNOWN, Value, shown, step,
+    AmtSettings, Channel, Consent, Exit, ModeWish, OpenChange, Recipient, Reversibility, Setting, Step,
+    StepKind, UNKNOWN, shown, step,
 };
 
 pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
@@ -405,64 +407,18 @@ fn carried_out(setting: &Setting) -> bool {
     setting.key.starts_with("amt.")
 }
 
-fn refuse_verdict(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
-    let (cause, what) = match facts.verdict {
-        "absent" => ("amt-absent", "this machine has no AMT"),
-        "disabled" => ("amt-disabled", "AMT is disabled"),
-        "absent-or-disabled" => ("amt-absent-or-disabled", "AMT is absent or disabled"),
-        _ => ("amt-unknown", "it is not known whether this machine has AMT"),
-    };
-    let enable = match facts.verdict {
-        "disabled" | "absent-or-disabled" => {
-            "; enable it in BIOS setup or MEBx, or permit it here with `amt.enable = true` (AMT 16.1 and later)"
-        }
-        _ => "",
-    };
-    let text = format!("policy asks to use AMT, and {what}: {}{enable}", because(case, "intel.amt.verdict"));
-    if cause == "amt-unknown" && announced(case) {
-        silent(case, draft, text)
-    } else {
-        refuse(draft, Exit::Impossible, cause, text)
-    }
-}
-
-/// AMT that is there and does not answer is a failing device, not a missing one. A capture never answers.
-fn silent(case: &Case<'_>, draft: &mut Draft, text: String) {
-    if case.context.root == RootKind::Capture {
-        return refuse(draft, Exit::Impossible, "amt-unknown", text);
-    }
-    // Our own change was on its way, so a device that says nothing is not one that is as it was.
-    if let Some(open) = case.history.open.as_ref().filter(|open| open.call_sent) {
-        let text = format!(
-            "{text}; a run of ours ended while credential generation {} was on its way, its candidate is {}: run again when \
-             the machine has settled",
-            open.generation,
-            shown(&open.escrow)
-        );
-        return refuse(draft, Exit::Indeterminate, "indeterminate", text);
-    }
-    refuse(
-        draft,
-        Exit::DeviceFailed,
-        "amt-unreachable",
-        format!("{text}; run again when the machine has settled"),
-    );
-}
-
-/// Whether the firmware lists AMT's host interface.
-fn announced(case: &Case<'_>) -> bool {
-    let clients = case.detection.fact("intel.mei.clients").map(|fact| &fact.value);
-    let is_pthi = |value: &Value| value.as_text() == Some(PTHI);
-    matches!(clients, Some(Value::List(clients)) if clients.iter().any(is_pthi))
-}
-
 /// Proven ours is worth nothing if nobody can open the proof any more.
 fn require_credential(case: &Case<'_>, draft: &mut Draft) {
     let Some(ours) = &case.history.amt else { return };
     if !ours.sealed {
+        let way = if ours.control_mode == "ccm" {
+            "client control mode undone over MEI"
+        } else {
+            "it undone in MEBx"
+        };
         let text = format!(
             "AMT is ours by event {}, but its credential {} is not in this store or damaged: bring it back from another \
-             copy of org state, run again with `--known-credential FILE`, or have client control mode undone over MEI",
+             copy of org state, run again with `--known-credential FILE`, or have {way}",
             ours.event,
             shown(&ours.escrow)
         );
@@ -478,9 +434,6 @@ fn require_credential(case: &Case<'_>, draft: &mut Draft) {
         ));
     }
 }
-
-/// The MEI client by which firmware says that it has AMT.
-const PTHI: &str = "12f80028-b4b7-4b2d-aca8-46e0ff65814c";
 
 fn refuse(draft: &mut Draft, exit: Exit, cause: &str, text: String) {
     draft.refuse(exit, cause, None, Some(Channel::Amt), text);

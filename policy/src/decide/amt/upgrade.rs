@@ -22,6 +22,12 @@ fn is_tls_only(facts: &Facts<'_>) -> bool {
 
 pub(super) fn plan(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
     let Some(ours) = in_client_mode(case, facts) else { return };
+    // Before anybody opens a credential for it.
+    if is_tls_only(facts) {
+        let text = "policy asks for admin control mode, and AMT 19 and newer goes up to it over TLS only, which this build does \
+                    not do: unprovision it (`amt.provisioned = false`) and set it up anew";
+        return refuse(draft, Exit::Impossible, "upgrade-not-carried-out", text.to_owned());
+    }
     if !case.context.known_credential {
         let text = format!(
             "policy asks for admin control mode, and AMT is ours in client control mode by event {}; only its admin can go \
@@ -31,11 +37,6 @@ pub(super) fn plan(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
             shown(&ours.escrow)
         );
         return refuse(draft, Exit::Drift, "credential-needed", text);
-    }
-    if is_tls_only(facts) {
-        let text = "policy asks for admin control mode, and AMT 19 and newer goes up to it over TLS only, which this build does \
-                    not do: unprovision it (`amt.provisioned = false`) and set it up anew";
-        refuse(draft, Exit::Impossible, "upgrade-not-carried-out", text.to_owned());
     }
     require_durable(case, draft);
     let or_ccm = mode(case, facts, draft) == ModeWish::AcmOrCcm;
