@@ -47,6 +47,8 @@ fn ours_goes_up_where_policy_certificate_and_credential_are_there() {
         (ours(EITHER), vec!["amt.confirm"]),
         (known(ours(EITHER)), vec!["amt.upgrade"]),
         (known(unusable(ours(EITHER))), vec!["amt.confirm"]),
+        // A certificate that AMT never takes would stand in the way of every rotation.
+        (known(ours(EITHER)).context(|it| it.rotate = true), vec!["amt.rotate"]),
         // Client control mode is what is asked.
         (known(ours("amt = { control_mode = \"ccm\" }")), vec!["amt.confirm"]),
         // Up already.
@@ -83,8 +85,11 @@ fn the_step_holds_what_client_control_mode_could_not_have() {
     };
     assert_eq!((realm.as_str(), *or_ccm), ("Digest:00", false));
     assert_eq!(settings.words(), ["consent = none", "mebx = true"]);
-    let plan = known(ours(EITHER)).context(|it| it.rotate = true).plan();
-    assert!(matches!(plan.steps[0].what, StepKind::AmtUpgrade { or_ccm: true, .. }));
+    let rotate = |policy| known(ours(policy)).context(|it| it.rotate = true).plan();
+    let either = rotate(EITHER).warnings;
+    assert!(either.iter().any(|it| it.contains("without `--rotate`")), "{either:?}");
+    let plan = rotate(ACM);
+    assert!(matches!(plan.steps[0].what, StepKind::AmtUpgrade { or_ccm: false, .. }));
     assert!(plan.warnings.iter().any(|it| it.contains("`--rotate` waits")), "{:?}", plan.warnings);
     let plan = known(died(ours(ACM))).plan();
     let StepKind::AmtComplete { settings, .. } = &plan.steps[0].what else { panic!("{:?}", plan.steps) };

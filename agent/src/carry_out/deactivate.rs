@@ -72,7 +72,7 @@ async fn see_unprovisioned(run: &mut Run<'_>, step: &Step) -> Result<Outcome, Fa
     let why = match (&unfinished, &claimed) {
         (Some(_), _) => "a run of ours was unprovisioning it when it ended, and it came to that".to_owned(),
         (None, Some(event)) => {
-            format!("event {event} said that it was ours, and somebody unprovisioned it since")
+            format!("event {event} said that it was ours, and it was unprovisioned since")
         }
         (None, None) => "a change that a run of ours began did not stay".to_owned(),
     };

@@ -34,7 +34,10 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
     match situation(case, &facts) {
         Situation::Ours if upgrade::applies(case, &facts) => upgrade::plan(case, &facts, draft),
         Situation::ModeDrifted(_) if upgrade::happened(case, &facts) => upgrade::settle(case, draft),
-        Situation::Ours if known::takes(case) => known::ours(case, draft),
+        Situation::Ours if known::takes(case) => {
+            upgrade::suggest(case, &facts, draft);
+            known::ours(case, draft);
+        }
         Situation::Ours => {
             upgrade::suggest(case, &facts, draft);
             confirm(case, draft);

@@ -5,13 +5,16 @@ use super::{Case, Draft, Facts, known, mode, refuse, require_durable, settings};
 use crate::{AmtOurs, Channel, Exit, ModeWish, Reversibility, Rule, Step, StepKind, shown, step};
 
 /// Whether AMT of ours in client control mode is not as policy would have it. Where policy takes either mode, it is tried
-/// only by whoever can.
+/// only by whoever can, and after a rotation: a certificate that AMT does not take must not stand in the way of one.
 pub(super) fn applies(case: &Case<'_>, facts: &Facts<'_>) -> bool {
     let Some(_) = in_client_mode(case, facts) else { return false };
     match wish(case) {
         ModeWish::Ccm => false,
         ModeWish::Acm => true,
-        ModeWish::AcmOrCcm => case.context.known_credential && has_certificate(case) && !is_tls_only(facts),
+        ModeWish::AcmOrCcm => {
+            let asked = case.context.known_credential && !case.context.rotate;
+            asked && has_certificate(case) && !is_tls_only(facts)
+        }
     }
 }
 
@@ -72,11 +75,13 @@ pub(super) fn plan(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
 pub(super) fn suggest(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
     let possible = in_client_mode(case, facts).is_some() && has_certificate(case) && !is_tls_only(facts);
     if possible && wish(case) == ModeWish::AcmOrCcm {
-        draft.warnings.push(
-            "AMT stays in client control mode; with `--known-credential FILE` it would be tried to go up to admin control \
-             mode"
-                .to_owned(),
-        );
+        let how = match case.context.known_credential && case.context.rotate {
+            true => "`--known-credential FILE` without `--rotate`",
+            false => "`--known-credential FILE`",
+        };
+        draft.warnings.push(format!(
+            "AMT stays in client control mode; with {how} it would be tried to go up to admin control mode"
+        ));
     }
 }
 
