@@ -27,6 +27,10 @@ fn unusable(case: Case) -> Case {
     case.context(|it| it.certificate = Some(Err("no such file".to_owned())))
 }
 
+fn up(case: Case) -> Case {
+    case.amt("post", "acm").history(|it| it.amt.as_mut().unwrap().control_mode = "acm".to_owned())
+}
+
 /// A run of ours that died after the call.
 fn died(case: Case) -> Case {
     case.amt("post", "acm").history(|it| it.upgrading = Some("Digest:00".to_owned()))
@@ -60,6 +64,10 @@ fn ours_goes_up_where_policy_certificate_and_credential_are_there() {
             }),
             vec!["amt.confirm"],
         ),
+        // There is no way down; no mode named is content with either.
+        (up(ours("amt = { control_mode = \"ccm\" }")), vec!["refuse.control-mode-not-as-policy"]),
+        (up(ours("amt = { sol = true }")), vec!["amt.confirm"]),
+        (up(ours(EITHER)), vec!["amt.confirm"]),
         // By whom is not known, or it is: by our own call.
         (known(ours(ACM)).amt("post", "acm"), vec!["refuse.control-mode-drift"]),
         (died(ours(ACM)), vec!["refuse.upgrade-not-proven"]),

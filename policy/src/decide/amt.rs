@@ -41,6 +41,7 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
         Situation::Ours => {
             upgrade::suggest(case, &facts, draft);
             confirm(case, draft);
+            upgrade::refuse_more_than_asked(case, draft);
             require_credential(case, draft);
             require_settings(case, draft);
             network::require_certificate(case, draft);

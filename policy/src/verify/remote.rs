@@ -299,7 +299,7 @@ fn judge(claim: &AmtOurs, seen: &RemoteSeen) -> (Exit, &'static str, String) {
     };
     let over = match claim.tls_pin {
         Some(_) if seen.mutual == Mutual::Demanded => {
-            "over mutual TLS with the certificate that we gave it and the client's own, without which it hangs up,"
+            "over mutual TLS with the certificate that we gave it and the client's own, without which it hangs up"
         }
         Some(_) => "over TLS with the certificate of that proof",
         None => "with HTTP digest, in cleartext",

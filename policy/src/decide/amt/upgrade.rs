@@ -85,6 +85,21 @@ pub(super) fn suggest(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
     }
 }
 
+/// There is no way down but through unprovisioning, so AMT of ours that is more than policy asks for is drift. Where policy
+/// names no mode, either will do.
+pub(super) fn refuse_more_than_asked(case: &Case<'_>, draft: &mut Draft) {
+    let Some(ours) = case.history.amt.as_ref().filter(|ours| ours.control_mode == "acm") else { return };
+    let said = |rule: &Rule| rule.settings.iter().any(|it| it.key == "amt.control_mode" && it.value == "ccm");
+    if case.rule.is_some_and(said) {
+        let text = format!(
+            "policy asks for client control mode, and AMT is ours in admin control mode by event {}: set `control_mode = \
+             \"acm-or-ccm\"` to keep it as it is, or unprovision it (`amt.provisioned = false`) and set it up anew",
+            ours.event
+        );
+        refuse(draft, Exit::Drift, "control-mode-not-as-policy", text);
+    }
+}
+
 /// AMT that our own call took into admin control mode, by a run that died before it could prove that.
 pub(super) fn happened(case: &Case<'_>, facts: &Facts<'_>) -> bool {
     let ours = case.history.amt.as_ref().filter(|ours| ours.control_mode == "ccm");
