@@ -253,6 +253,28 @@ fn what_goes_wrong_before_the_commit_is_taken_back() {
     }
 }
 
+/// Where TLS with the announced certificate is the login, a request without another one is no question: LMS that hangs up on
+/// it is not asked again.
+#[test]
+fn nothing_that_counts_once_is_sent_twice_where_tls_is_the_login() {
+    const MEBX: &str = "wsman:AMT_SetupAndConfigurationService.SetMEBxPassword";
+    const ACL: &str = "wsman:AMT_AuthorizationService.SetAdminAclEntryEx";
+    for call in [ACL, MEBX] {
+        let scratch = scratch();
+        let org = Org::new(scratch.path(), "");
+        let fault = format!("{call}=drop-after");
+        let options = [&org.trusted()[..], &["--lms", "--no-challenge", "--fault", &fault]].concat();
+        let machine = Machine::start(PROFILES[0], &scratch.path().join("vpro"), &options);
+        let out = scratch.path().join("out");
+        let run = apply(&machine, &org.policy, &out);
+        assert_eq!(code(&run), Some(5), "{call}: {}", text(&run.stdout));
+        assert_eq!(machine.state()["counters"][call], 1, "{call} was sent again");
+        assert_untouched(&machine, &out, call);
+        assert_done(&apply(&machine, &org.policy, &out), &machine, &out, 2, call);
+        rests(&machine, &org.policy, &out, call);
+    }
+}
+
 #[test]
 fn a_certificate_that_does_not_fit_is_seen_before_anything_begins() {
     for (mode, exit) in [("acm", 8), ("acm-or-ccm", 0)] {

@@ -195,3 +195,23 @@ fn detection_says_whether_it_is_there() {
         assert_eq!(fact.unwrap()["value"], told);
     }
 }
+
+/// Firmware that ends each connection behind its answer and does not say so (reference/amt.md 3.2): what is sent into one
+/// that has ended is lost, and lost for good where it counts once.
+#[test]
+fn connections_that_end_without_a_word_lose_nothing() {
+    for profile in ["vpro-desktop-amt16", "vpro-desktop-amt19"] {
+        for more in [&["--lms"][..], &[], &["--lme-drops-on-close"]] {
+            let scratch = scratch();
+            let policy = policy(scratch.path(), "control_mode = \"ccm\", sol = true, tls = \"required\"");
+            let options = [more, &["--close-each"]].concat();
+            let machine = Machine::start(profile, &scratch.path().join("vpro"), &options);
+            let what = format!("{profile} {}", options.join(" "));
+            let out = scratch.path().join("out");
+            succeeded(&apply(&machine, &policy, &out), &what);
+            let mutating = machine.mutating_calls();
+            let second = succeeded(&apply(&machine, &policy, &out), &what);
+            assert_eq!((&second["changed"], machine.mutating_calls()), (&false.into(), mutating), "{what}");
+        }
+    }
+}

@@ -455,8 +455,8 @@ async fn ask_for_challenge<T: Transport>(
     id: u64,
 ) -> Result<Option<(Challenge, Option<String>)>, Error<T::Error>> {
     let request = Request::get(amt::GENERAL_SETTINGS);
-    let response =
-        transport.post(HttpRequest::post(request.to_xml(id), None)).await.map_err(Error::Transport)?;
+    let asking = HttpRequest::ask_for_challenge(request.to_xml(id));
+    let response = transport.post(asking).await.map_err(Error::Transport)?;
     if response.status != 401 {
         response.envelope()?; // a fault or an HTTP error says more than "no challenge"
         return Ok(None);

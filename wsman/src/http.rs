@@ -14,6 +14,9 @@ pub struct HttpRequest {
     pub headers: Vec<(&'static str, Zeroizing<String>)>,
     /// The envelope.
     pub body: Zeroizing<Vec<u8>>,
+    /// It asks for a challenge and nothing else, so it may be sent twice. No login alone does not make it so: the way
+    /// itself may show who we are.
+    repeatable: bool,
 }
 
 /// What came back, chunked encoding already undone. The transport bounds the body (1 MiB is what is read at most).
@@ -46,7 +49,19 @@ impl HttpRequest {
         let mut headers = vec![("Content-Type", content_type)];
         headers.extend(authorization.map(|value| ("Authorization", value)));
         let body = Zeroizing::new(std::mem::take(&mut *envelope).into_bytes()); // moved, not copied
-        Self { path: PATH, headers, body }
+        Self { path: PATH, headers, body, repeatable: false }
+    }
+
+    /// A harmless read, without a login, whose refusal has the challenge.
+    pub(crate) fn ask_for_challenge(envelope: Zeroizing<String>) -> Self {
+        Self { repeatable: true, ..Self::post(envelope, None) }
+    }
+
+    /// The same once more, of one that may be sent twice: it has no secret to be copied either.
+    #[must_use]
+    pub fn again(&self) -> Option<Self> {
+        let Self { path, headers, body, repeatable } = self;
+        repeatable.then(|| Self { path, headers: headers.clone(), body: body.clone(), repeatable: true })
     }
 }
 

@@ -78,8 +78,8 @@ struct Pump {
 }
 
 /// How long AMT is given to close a channel behind its first answer, and behind later ones.
-const LINGER: Duration = Duration::from_millis(250);
-const GLANCE: Duration = Duration::from_millis(1);
+pub(super) const LINGER: Duration = Duration::from_millis(250);
+pub(super) const GLANCE: Duration = Duration::from_millis(1);
 
 /// What HTTP goes over: the channel itself, or TLS in it.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -230,14 +230,14 @@ impl<'m> Lme<'m> {
         Ok(())
     }
 
-    /// Whether the HTTP connection has ended. AMT may close the channel of TLS behind its answer without a word in it
+    /// Whether the HTTP connection has ended. AMT may close the channel behind its answer without a word in it
     /// (reference/amt.md 3.2), which is waited for once; what it does then it is taken to do always.
     async fn is_gone(&mut self) -> bool {
         let (Some(http), Some(pump)) = (&mut self.http, &mut self.pump) else { return self.http.is_some() };
-        if http.sender.is_closed() || (pump.tls && self.closes == Some(true)) {
+        if http.sender.is_closed() || self.closes == Some(true) {
             return true;
         }
-        if !pump.tls || !http.answered {
+        if !http.answered {
             return false;
         }
         let patience = if self.closes.is_none() { LINGER } else { GLANCE };

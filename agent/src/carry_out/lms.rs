@@ -22,7 +22,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
 
 use super::http::ask;
-use super::lme::{ANSWER, HANDSHAKE, LmeError, Stream, refusal};
+use super::lme::{ANSWER, GLANCE, HANDSHAKE, LINGER, LmeError, Stream, refusal};
 use crate::machine::{Machine, Until};
 
 const CLEARTEXT: &str = "lms:16992";
@@ -54,6 +54,8 @@ pub(super) struct Lms<'m> {
     tls_alone: bool,
     /// What the last connection spoke.
     tls: bool,
+    /// Whether AMT ends a connection behind its answer without saying so in it, once that was looked at.
+    closes: Option<bool>,
     /// The connection that showed that it is there, not used yet.
     fresh: Option<TcpStream>,
     http: Option<Http>,
@@ -63,6 +65,8 @@ struct Http {
     sender: SendRequest<Full<Bytes>>,
     /// None once it has ended.
     connection: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// AMT answered on it, and not that it wants a login.
+    answered: bool,
 }
 
 /// What a try to connect shows.
@@ -79,8 +83,10 @@ impl<'m> Lms<'m> {
     /// Where another user's program listens, or the host cannot connect to itself.
     pub(super) async fn find(machine: &'m Machine, tls: bool) -> Result<Option<Self>, LmeError> {
         let ports = if tls { [TLS, CLEARTEXT] } else { [CLEARTEXT, TLS] };
-        let seen =
-            |port: &str, fresh| Self { machine, tls_alone: false, tls: port == TLS, fresh, http: None };
+        let seen = |port: &str, fresh| {
+            let tls = port == TLS;
+            Self { machine, tls_alone: false, tls, closes: None, fresh, http: None }
+        };
         for port in ports {
             match dial(machine, port).await? {
                 Dialed::Open(stream) => {
@@ -132,17 +138,16 @@ impl<'m> Lms<'m> {
 
     /// One request and its whole answer. `tls`: with whom TLS is spoken; none where AMT is expected to have no TLS.
     ///
-    /// A request without a login changes nothing, whoever hears it, so it alone is sent again where LMS hung up on it.
+    /// What asks for a challenge changes nothing, whoever hears it, so it alone is sent again where LMS hung up on it.
     pub(super) async fn exchange(
         &mut self,
         tls: Option<&ClientConfig>,
         request: HttpRequest,
     ) -> Result<HttpResponse, LmeError> {
         let until = self.machine.until(RESTART);
-        let bare = !request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let mut next = Some(request);
         while let Some(request) = next.take() {
-            let again = bare.then(|| copy(&request));
+            let again = request.again();
             self.open(tls, until).await?;
             let Some(http) = &mut self.http else { break };
             match timeout(self.machine.deadline(ANSWER), http.ask(request)).await {
@@ -152,8 +157,9 @@ impl<'m> Lms<'m> {
                     next = again;
                 }
                 Ok(answer) => {
-                    if answer.is_err() {
-                        self.http = None;
+                    match &answer {
+                        Ok(answer) => http.answered = answer.status != 401,
+                        Err(_) => self.http = None,
                     }
                     return answer;
                 }
@@ -168,9 +174,7 @@ impl<'m> Lms<'m> {
 
     /// Has a connection that was not seen to end.
     async fn open(&mut self, tls: Option<&ClientConfig>, until: Until) -> Result<(), LmeError> {
-        if let Some(http) = &mut self.http
-            && !http.has_ended().await
-        {
+        if !self.is_gone().await {
             return Ok(());
         }
         self.http = None;
@@ -193,6 +197,21 @@ impl<'m> Lms<'m> {
             }
             self.machine.pause(LOOK_EVERY).await;
         }
+    }
+
+    /// Whether there is no connection, or none that AMT would answer on; as `Lme` finds it out.
+    async fn is_gone(&mut self) -> bool {
+        let Some(http) = &mut self.http else { return true };
+        if http.has_ended().await || self.closes == Some(true) {
+            return true;
+        }
+        if !http.answered {
+            return false;
+        }
+        let patience = if self.closes.is_none() { LINGER } else { GLANCE };
+        let gone = timeout(self.machine.deadline(patience), going(&mut http.connection)).await;
+        self.closes = Some(gone.is_ok());
+        gone.is_ok()
     }
 
     /// A connection to the port that is wanted, if there is one now.
@@ -226,14 +245,14 @@ impl<'m> Lms<'m> {
         let connection = Box::pin(async {
             let _ = connection.await;
         });
-        self.http = Some(Http { sender, connection: Some(connection) });
+        self.http = Some(Http { sender, connection: Some(connection), answered: false });
         Ok(())
     }
 }
 
 impl Http {
     async fn ask(&mut self, request: HttpRequest) -> Result<HttpResponse, LmeError> {
-        let Self { sender, connection } = self;
+        let Self { sender, connection, .. } = self;
         let mut asking = std::pin::pin!(ask(sender, request));
         loop {
             tokio::select! {
@@ -264,11 +283,6 @@ async fn going(connection: &mut Option<Pin<Box<dyn Future<Output = ()>>>>) {
         Some(connection) => connection.await,
         None => std::future::pending().await,
     }
-}
-
-/// What may be sent twice: it has no login, so nothing secret is copied.
-fn copy(request: &HttpRequest) -> HttpRequest {
-    HttpRequest { path: request.path, headers: request.headers.clone(), body: request.body.clone() }
 }
 
 async fn dial(machine: &Machine, key: &str) -> Result<Dialed, LmeError> {

@@ -127,16 +127,15 @@ impl Transport for Remote {
         let pin = match self.legacy {
             Legacy::Never => return self.post_with_rustls(request).await,
             Legacy::WhereNeeded(pin) => {
-                // A handshake that failed has sent nothing of it. The first request has no login, so its copy is no secret.
-                let HttpRequest { path, headers, body } = &request;
-                let copy = HttpRequest { path, headers: headers.clone(), body: body.clone() };
-                match self.post_with_rustls(request).await {
-                    Err(RemoteError::NoCommonTls(why) | RemoteError::Signature(why)) => {
+                // A handshake that failed has sent nothing of it. The first request asks for a challenge.
+                let copy = request.again();
+                match (self.post_with_rustls(request).await, copy) {
+                    (Err(RemoteError::NoCommonTls(why) | RemoteError::Signature(why)), Some(copy)) => {
                         tracing::info!(%why, "leaving TLS to OpenSSL, with the same certificate");
                         self.legacy = Legacy::Always(pin);
                         return self.post_with_openssl(pin, copy).await;
                     }
-                    answered => {
+                    (answered, _) => {
                         if answered.is_ok() {
                             self.legacy = Legacy::Never;
                         }
