@@ -342,6 +342,32 @@ fn a_known_credential_rotates_and_takes_over() {
     rests(&machine, &policy, &out_of_theirs, "after the take-over");
 }
 
+/// Where policy says nothing of TLS, what AMT made for itself stands in the proof all the same: a later run has no other
+/// way to know it by.
+#[test]
+fn without_a_word_on_tls_what_was_taken_over_or_finished_rests() {
+    let scratch = scratch();
+    let org = Org::new(scratch.path(), "");
+    let fault = "wsman:AMT_SetupAndConfigurationService.CommitChanges=kill-peer-after";
+    let options = [&org.trusted()[..], &["--fault", fault]].concat();
+    let machine = Machine::start(PROFILES[0], &scratch.path().join("vpro"), &options);
+    let out = scratch.path().join("out");
+    assert_eq!(code(&apply(&machine, &org.policy, &out)), None, "it was not killed");
+    assert_eq!(code(&apply(&machine, &org.policy, &out)), Some(6)); // its ports come back meanwhile
+    let known = opened(&live(&machine.state(), &out)[0], scratch.path());
+    assert_done(&with(&machine, &org.policy, &out, &[&known], &[]), &machine, &out, 2, "resumed");
+    assert_eq!(proof(&out)["tls_certificate_sha256"], machine.state()["tls"]["serving"]);
+    rests(&machine, &org.policy, &out, "after it was resumed");
+
+    let theirs = scratch.path().join("theirs");
+    std::fs::create_dir(&theirs).unwrap();
+    let (policy, out) = (taking(&theirs, ""), theirs.join("out"));
+    let taken = with(&machine, &policy, &out, &[&known], &[]);
+    assert_eq!(code(&taken), Some(0), "{}\n{}", text(&taken.stdout), text(&taken.stderr));
+    assert_eq!(proof(&out)["tls_certificate_sha256"], machine.state()["tls"]["serving"]);
+    rests(&machine, &policy, &out, "after the take-over");
+}
+
 /// Client control mode goes back without a password, committed or not.
 #[test]
 fn killed_in_client_control_mode_it_is_undone_and_done_again() {

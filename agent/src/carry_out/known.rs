@@ -26,6 +26,7 @@ use super::setup::Session;
 use super::{Run, addresses, settings};
 use crate::known::Known;
 use crate::secrets::Password;
+use crate::state::hex;
 
 /// Between tries of two passwords (reference/org-state.md 3.4).
 const BETWEEN_TRIES: Duration = Duration::from_secs(20);
@@ -84,7 +85,11 @@ async fn proceed(
         ))
     })?;
 
-    let held = standing.ours.map(Held::of).unwrap_or_default();
+    let mut held = standing.ours.map(Held::of).unwrap_or_default();
+    // What AMT made for itself is what it is held to from now on (AMT 19 has no port without TLS to ask it otherwise).
+    if held.tls_pin.is_none() && lme.is_tls() {
+        held.tls_pin = lme.pin().map(|pin| hex(&pin));
+    }
     let way = Some(lme.way());
     let mut generation = run.history.amt_generation;
     let mut live = standing.change_of(known);

@@ -15,7 +15,8 @@ pub(in super::super) enum LmeError {
     #[error("speaking APF to AMT: {0}")]
     Apf(#[from] ApfError),
     #[error(
-        "opening AMT's port {port} over MEI: refused ({reason:?}); is AMT enabled in the firmware setup?"
+        "opening AMT's port {port} over MEI: refused ({reason:?}); its ports may be restarting, so run again in a minute, and \
+         see in the firmware setup whether AMT is enabled"
     )]
     Refused { port: u16, reason: OpenFailure },
     #[error(
