@@ -23,7 +23,7 @@ use tokio_rustls::rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
 
 use super::http::ask;
 use super::lme::{ANSWER, GLANCE, HANDSHAKE, LINGER, LmeError, Stream, refusal};
-use crate::machine::{Machine, Until};
+use crate::machine::{Machine, Seen, Until};
 
 const CLEARTEXT: &str = "lms:16992";
 const TLS: &str = "lms:16993";
@@ -43,6 +43,11 @@ pub(super) enum LmsError {
          user {uid}'s, so nothing is told to it; stop it and run again"
     )]
     OfAnotherUser { port: u16, uid: u32 },
+    #[error(
+        "whose program listens on 127.0.0.1:{port} in place of the local management service (LMS) cannot be seen ({why}), so \
+         nothing is told to it; run again where /proc is mounted"
+    )]
+    Unseen { port: u16, why: String },
     #[error("connecting to the local management service (LMS): {0}; stop it or run again")]
     Dial(io::Error),
 }
@@ -291,7 +296,9 @@ async fn dial(machine: &Machine, key: &str) -> Result<Dialed, LmeError> {
     match dialed {
         Err(_) => Ok(Dialed::Restarting),
         Ok(Ok(stream)) => {
-            refuse_strangers(machine, key)?;
+            if !is_roots(machine, key, &stream)? {
+                return Ok(Dialed::Restarting);
+            }
             let _ = stream.set_nodelay(true);
             Ok(Dialed::Open(stream))
         }
@@ -304,16 +311,27 @@ async fn dial(machine: &Machine, key: &str) -> Result<Dialed, LmeError> {
 }
 
 /// The ports are ones that any user may listen on, and what goes there is as good as a password: LMS is root's, since it
-/// opens the MEI device. (On roots that are not live, the list of ports says who is who.)
-fn refuse_strangers(machine: &Machine, key: &str) -> Result<(), LmeError> {
-    let Some(port) = key.strip_prefix("lms:").and_then(|port| port.parse().ok()) else { return Ok(()) };
+/// opens the MEI device. False where nobody is at the other end any more. (On roots that are not live, the list of ports
+/// says who is who.)
+fn is_roots(machine: &Machine, key: &str, stream: &TcpStream) -> Result<bool, LmsError> {
+    let Some(port) = key.strip_prefix("lms:").and_then(|port| port.parse().ok()) else { return Ok(true) };
     if !machine.is_live() {
-        return Ok(());
+        return Ok(true);
     }
-    let owners = machine.listeners(port).found().unwrap_or_default();
-    match owners.into_iter().find(|uid| *uid != 0) {
-        Some(uid) => Err(LmsError::OfAnotherUser { port, uid }.into()),
-        None => Ok(()),
+    let from = stream.local_addr().map_err(LmsError::Dial)?.port();
+    judge(port, machine.other_end(port, from))
+}
+
+fn judge(port: u16, owners: Seen<Vec<u32>>) -> Result<bool, LmsError> {
+    let unseen = |why: &str| LmsError::Unseen { port, why: why.to_owned() };
+    let owners = match owners {
+        Seen::Found(owners) => owners,
+        Seen::Missing => return Err(unseen("the kernel's list of sockets, /proc/net/tcp, is not there")),
+        Seen::Refused(why) => return Err(unseen(&why)),
+    };
+    match owners.iter().find(|uid| **uid != 0) {
+        Some(uid) => Err(LmsError::OfAnotherUser { port, uid: *uid }),
+        None => Ok(!owners.is_empty()),
     }
 }
 
@@ -326,4 +344,23 @@ fn is_hang_up(error: &io::Error) -> bool {
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_root_is_told_anything_and_nobody_is_not_root() {
+        assert!(judge(16992, Seen::Found(vec![0, 0])).unwrap());
+        assert!(!judge(16992, Seen::Found(Vec::new())).unwrap());
+        for owners in [vec![1000], vec![0, 1000]] {
+            let refused = judge(16992, Seen::Found(owners)).unwrap_err();
+            assert!(matches!(refused, LmsError::OfAnotherUser { uid: 1000, .. }), "{refused}");
+        }
+        for unseen in [Seen::Missing, Seen::Refused("run as root".to_owned())] {
+            let refused = judge(16993, unseen).unwrap_err();
+            assert!(refused.to_string().contains("nothing is told to it"), "{refused}");
+        }
+    }
 }
