@@ -34,6 +34,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Where it does not say how much later.
 const LATER: Duration = Duration::from_secs(15);
+/// However soon it says: one that says "at once" each time is not asked as fast as it answers.
+const SOONEST: Duration = Duration::from_secs(5);
 /// RFC 7030 section 3.2.2.
 const EST: &str = "/.well-known/est/simpleenroll";
 
@@ -122,7 +124,7 @@ impl Enrollment {
             match answer.status {
                 StatusCode::OK | StatusCode::CREATED => break answer.body,
                 StatusCode::ACCEPTED => {
-                    let later = answer.retry_after.unwrap_or(LATER);
+                    let later = answer.retry_after.unwrap_or(LATER).max(SOONEST);
                     if later > PATIENCE || until.is_over() {
                         let why = format!(
                             "it takes the request and issues nothing within {PATIENCE:?} (202, Retry-After {} s); let it \

@@ -293,6 +293,22 @@ fn what_else_a_ca_answers_is_named_and_taken_back() {
 }
 
 #[test]
+fn a_ca_that_says_at_once_for_ever_is_not_hammered() {
+    let ca = Ca::default();
+    let case = Case::new("", &ca.root_pem());
+    let twin = ca.twin();
+    let service = Service::start(&ca, HOST, move |asked, _| match asked.is_for_a_certificate() {
+        false => certs_only(&[twin.root_der(), twin.middle_der()]),
+        true => http("202 Accepted", &["Retry-After: 0"], b""),
+    });
+    list(&case.machine, service.port);
+    let run = case.run();
+    assert_eq!((code(&run), &json(&run)["reason"]), (Some(8), &"tls-ca-pending".into()));
+    let posts = service.asked().into_iter().filter(Asked::is_for_a_certificate).count();
+    assert!((2..=26).contains(&posts), "it was asked {posts} times");
+}
+
+#[test]
 fn admin_control_mode_stays_and_tells_what_is_missing() {
     let scratch = scratch();
     let ca = Ca::default();
