@@ -190,6 +190,23 @@ fn settings_follow_activation_and_a_later_run_wants_their_proof() {
     assert_eq!(slim.steps(), ["refuse.no-kvm.amt.kvm"]);
 }
 
+/// A clock that cannot be right sets no other, and dates no certificate.
+#[test]
+fn an_impossible_clock_is_not_given_to_amt() {
+    let at = |wishes: &str, now: i64| {
+        let mut case = Case::using(&format!("amt = {{ control_mode = \"ccm\"{wishes} }}")).amt("pre", "none");
+        (case.context.now, case.context.clock_trusted) = (now, false);
+        case.steps()
+    };
+    for now in [0, 1_735_689_599, 1 << 32, i64::MIN] {
+        for wishes in [", clock = true", ", tls = \"required\""] {
+            assert_eq!(at(wishes, now), ["refuse.clock-impossible"], "{wishes} {now}");
+        }
+        assert_eq!(at(", sol = true", now), ["amt.setup-ccm"], "{now}");
+    }
+    assert_eq!(at(", clock = true", 1_735_689_600), ["amt.setup-ccm"]);
+}
+
 #[test]
 fn a_known_credential_opens_what_a_password_opens_and_no_more() {
     let known = |case: Case| case.context(|it| it.known_credential = true);

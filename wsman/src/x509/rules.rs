@@ -75,7 +75,7 @@ pub enum BrokenRule {
         subject: String,
     },
     /// Its time is over.
-    #[error("{subject} expired on {} (it is {} now); have it renewed", time_text(.not_after), time_text(.now))]
+    #[error("{subject} expired on {} (it is {} now); have it renewed, unless this machine's clock is wrong", time_text(.not_after), time_text(.now))]
     Expired {
         /// The certificate.
         subject: String,

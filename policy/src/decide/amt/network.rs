@@ -1,5 +1,5 @@
-//! What of the wishes hangs on more than the policy file: files that it names, the machine's radio, and the age of AMT's
-//! TLS certificate.
+//! What of the wishes hangs on more than the policy file: files that it names, the machine's radio, its clock, and the
+//! age of AMT's TLS certificate.
 
 use super::{Case, Draft, because, refuse};
 use crate::{AmtOurs, AmtSettings, Channel, Exit, Rule, UNKNOWN, Value, WiredBefore, shown};
@@ -7,6 +7,9 @@ use crate::{AmtOurs, AmtSettings, Channel, Exit, Rule, UNKNOWN, Value, WiredBefo
 /// Where policy does not say it.
 const RENEW_DAYS: u32 = 30;
 const DAY: i64 = 86_400;
+const YEAR: i64 = 31_556_952;
+/// 2025-01-01: this program is younger.
+const EARLIEST: i64 = 1_735_689_600;
 
 /// The settings that policy asks for, with what the files say that it names.
 pub(super) fn wanted(case: &Case<'_>) -> AmtSettings {
@@ -36,6 +39,22 @@ pub(super) fn refuse_impossible(case: &Case<'_>, wanted: &AmtSettings, draft: &m
         }
     }
     refuse_unread_ca(case, wanted, draft);
+    refuse_clock(case, wanted, draft);
+}
+
+/// AMT's clock is set from this machine's, for itself and before TLS, and provisioning media wake up in 1970. What such a clock
+/// dates is wrong for years, and nobody sees it.
+fn refuse_clock(case: &Case<'_>, wanted: &AmtSettings, draft: &mut Draft) {
+    let possible = EARLIEST..=i64::from(u32::MAX);
+    if !(wanted.clock || wanted.tls.is_some()) || possible.contains(&case.context.now) {
+        return;
+    }
+    let year = 1970_i64.saturating_add(case.context.now / YEAR);
+    let text = format!(
+        "policy asks for what needs AMT's clock set (`amt.clock`, or `amt.tls`, whose certificate has dates), it is set from this \
+         machine's, and that is in the year {year}: set it (firmware setup, or NTP) and run again"
+    );
+    refuse(draft, Exit::Impossible, "clock-impossible", text);
 }
 
 /// Which CA AMT's clients are of cannot be compared with what a proof holds unless the file is read.
