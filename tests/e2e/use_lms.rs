@@ -215,3 +215,21 @@ fn connections_that_end_without_a_word_lose_nothing() {
         }
     }
 }
+
+/// AMT 19 has no cleartext port, so what listens on that one alone is told nothing: no verifier stands before it.
+#[test]
+fn amt_19_is_not_looked_for_on_the_cleartext_port() {
+    let scratch = scratch();
+    let policy = policy(scratch.path(), "control_mode = \"ccm\"");
+    let machine = with_lms("vpro-desktop-amt19", &scratch.path().join("vpro"), &[]);
+    let other = with_lms("vpro-desktop-amt16", &scratch.path().join("other"), &[]);
+    let file = machine.dir.join("ports.json");
+    let mut ports: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    ports.as_object_mut().unwrap().remove("lms:16993").unwrap();
+    ports["lms:16992"] = other.port("lms:16992").into();
+    fs::write(&file, ports.to_string()).unwrap();
+    let run = apply(&machine, &policy, &scratch.path().join("out"));
+    assert_eq!(code(&run), Some(5), "{}\n{}", text(&run.stdout), text(&run.stderr));
+    assert_eq!(other.calls(), Vec::<String>::new(), "it was told something");
+    assert_eq!(machine.mutating_calls(), 0);
+}

@@ -106,14 +106,14 @@ impl<'m> Lme<'m> {
     /// # Errors
     /// [`LmeError`]; `Mei(Busy)` usually means that an LMS daemon owns the client.
     pub(super) async fn with(machine: &'m Machine, peer: Option<Peer>) -> Result<Self, LmeError> {
-        let lms = Lms::find(machine, peer.is_some()).await?;
+        let lms = Lms::find(machine, peer.as_ref()).await?;
         let (lms, pump) = match lms {
             Some(lms) => (Some(lms), None),
             None => match Pump::connect(machine, peer.is_some()).await {
                 Ok(pump) => (None, Some(pump)),
                 // Whoever holds the client is about to listen.
                 Err(busy @ LmeError::Mei(MeiError::Busy { .. })) => {
-                    (Some(Lms::find_late(machine, peer.is_some()).await?.ok_or(busy)?), None)
+                    (Some(Lms::find_late(machine, peer.as_ref()).await?.ok_or(busy)?), None)
                 }
                 Err(error) => return Err(error),
             },
@@ -212,7 +212,9 @@ impl<'m> Lme<'m> {
         let (ours, mut wire) = duplex(PIPE);
         let waited = self.machine.deadline(HANDSHAKE);
         let Some(pump) = &mut self.pump else { return Err(LmeError::Http("no connection".into())) };
+        let tls_alone = self.peer.as_ref().is_some_and(Peer::is_of_activation);
         let stream: Box<dyn Stream> = match (pump.tls, tls_config(self.peer.as_ref(), self.of_activation)?) {
+            (false, _) if tls_alone => return Err(LmeError::Cleartext),
             (false, _) => Box::new(ours),
             (true, None) => return Err(LmeError::TlsOnly),
             (true, Some(config)) => {

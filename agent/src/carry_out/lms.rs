@@ -23,6 +23,7 @@ use tokio_rustls::rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
 
 use super::http::ask;
 use super::lme::{ANSWER, GLANCE, HANDSHAKE, LINGER, LmeError, Stream, refusal};
+use super::peer::Peer;
 use crate::machine::{Machine, Seen, Until};
 
 const CLEARTEXT: &str = "lms:16992";
@@ -82,17 +83,18 @@ enum Dialed {
 }
 
 impl<'m> Lms<'m> {
-    /// Looks for it; none where nobody listens. `tls`: it is expected of AMT, so its port comes first.
+    /// Looks for it; none where nobody listens. `peer`: who TLS is expected with, so its port comes first; it is the only one
+    /// while AMT 19 is activated, which has no other.
     ///
     /// # Errors
     /// Where another user's program listens, or the host cannot connect to itself.
-    pub(super) async fn find(machine: &'m Machine, tls: bool) -> Result<Option<Self>, LmeError> {
-        let ports = if tls { [TLS, CLEARTEXT] } else { [CLEARTEXT, TLS] };
+    pub(super) async fn find(machine: &'m Machine, peer: Option<&Peer>) -> Result<Option<Self>, LmeError> {
+        let tls_alone = peer.is_some_and(Peer::is_of_activation);
         let seen = |port: &str, fresh| {
             let tls = port == TLS;
-            Self { machine, tls_alone: false, tls, closes: None, fresh, http: None }
+            Self { machine, tls_alone, tls, closes: None, fresh, http: None }
         };
-        for port in ports {
+        for port in ports(tls_alone, peer.is_some()) {
             match dial(machine, port).await? {
                 Dialed::Open(stream) => {
                     tracing::info!(port, "AMT is reached through the local management service (LMS)");
@@ -109,11 +111,14 @@ impl<'m> Lms<'m> {
     ///
     /// # Errors
     /// As [`Lms::find`].
-    pub(super) async fn find_late(machine: &'m Machine, tls: bool) -> Result<Option<Self>, LmeError> {
+    pub(super) async fn find_late(
+        machine: &'m Machine,
+        peer: Option<&Peer>,
+    ) -> Result<Option<Self>, LmeError> {
         let until = machine.until(RESTART);
         loop {
             machine.pause(LOOK_EVERY).await;
-            let found = Self::find(machine, tls).await?;
+            let found = Self::find(machine, peer).await?;
             if found.is_some() || until.is_over() {
                 return Ok(found);
             }
@@ -193,7 +198,10 @@ impl<'m> Lms<'m> {
                 (Some(stream), Some(config)) if self.tls => match self.shake(stream, config).await {
                     Ok(stream) => return self.begin(stream).await,
                     // It took the connection and hung up: nobody said no.
-                    Err(error) if is_hang_up(&error) && !until.is_over() => {}
+                    Err(error) if is_hang_up(&error) && until.is_over() => {
+                        return Err(LmsError::Restarting { waited: RESTART }.into());
+                    }
+                    Err(error) if is_hang_up(&error) => {}
                     Err(error) => return Err(refusal(&error)),
                 },
                 (Some(stream), _) => return self.begin(stream).await,
@@ -221,12 +229,7 @@ impl<'m> Lms<'m> {
 
     /// A connection to the port that is wanted, if there is one now.
     async fn dial_any(&mut self, tls: bool) -> Result<Option<TcpStream>, LmeError> {
-        let ports: &[&str] = match (self.tls_alone, tls) {
-            (true, _) => &[TLS],
-            (false, true) => &[TLS, CLEARTEXT],
-            (false, false) => &[CLEARTEXT, TLS],
-        };
-        for port in ports {
+        for port in ports(self.tls_alone, tls) {
             if let Dialed::Open(stream) = dial(self.machine, port).await? {
                 self.tls = *port == TLS;
                 return Ok(Some(stream));
@@ -279,6 +282,15 @@ impl Http {
             () = std::future::ready(()) => {}
         }
         self.connection.is_none() || self.sender.is_closed()
+    }
+}
+
+/// The ports that may be dialed, in order.
+const fn ports(tls_alone: bool, tls: bool) -> &'static [&'static str] {
+    match (tls_alone, tls) {
+        (true, _) => &[TLS],
+        (false, true) => &[TLS, CLEARTEXT],
+        (false, false) => &[CLEARTEXT, TLS],
     }
 }
 

@@ -23,6 +23,11 @@ pub(in super::super) enum LmeError {
         "AMT offers TLS only on its local ports, and nothing here says with which certificate: others gave it one"
     )]
     TlsOnly,
+    #[error(
+        "AMT 19 and newer speaks TLS alone, and this one offers cleartext on its local ports, so nothing is told to it; update \
+         its firmware"
+    )]
+    Cleartext,
     #[error("opening TLS to AMT: {0}")]
     Tls(String),
     #[error("opening TLS to AMT: {0}; no login was sent to it")]
