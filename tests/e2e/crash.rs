@@ -2,20 +2,15 @@
 //!
 //! Two ways to die: the simulator kills its peer before or after the N-th device call, and the agent's own crash
 //! points (debug builds) kill it before or after every write, sync and rename. `cargo test` runs a sample; the whole
-//! runs with `OOB_CRASH_ALL=1`, as `.ci/run` does.
+//! runs with `OOB_FAULTS_ALL=1`, more than a sample with `OOB_CRASH_ALL=1`, as in `.ci/run`.
 
 use std::io::Write;
 use std::path::Path;
 
-use oob_tests::{Machine, agent_command, code, json, scratch, text};
+use oob_tests::{Machine, agent_command, code, json, scratch, stride, text};
 
 use crate::honesty::passwords_outside_escrow;
 use crate::use_ccm::{apply, arguments};
-
-/// In a sample every N-th point is tried, so that all kinds of points come up.
-fn stride() -> usize {
-    if std::env::var_os("OOB_CRASH_ALL").is_some() { 1 } else { 7 }
-}
 
 /// Whether the password that is live on the device, if any, is sealed in the store.
 fn assert_no_password_outside_escrow(machine: &Machine, out: &Path, when: &str) {
@@ -50,7 +45,7 @@ fn killed_by_the_device_before_and_after_every_call() {
     let (_, calls) = undisturbed();
     let mut tried = 0;
     for side in ["kill-peer-before", "kill-peer-after"] {
-        for call in (1..=calls).step_by(stride().div_ceil(2)) {
+        for call in (1..=calls).step_by(stride(11, 3).div_ceil(2)) {
             let when = format!("{side} call {call} of {calls}");
             let scratch = scratch();
             let fault = format!("call:{call}={side}");
@@ -71,7 +66,7 @@ fn killed_by_the_device_before_and_after_every_call() {
 fn killed_at_every_write() {
     let points = undisturbed().0.lines().count();
     let mut tried = 0;
-    for point in (1..=points).step_by(stride()) {
+    for point in (1..=points).step_by(stride(11, 3)) {
         let when = format!("crash point {point} of {points}");
         let scratch = scratch();
         let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &[]);
@@ -93,7 +88,7 @@ fn killed_at_every_write() {
 fn killed_twice_in_a_row_while_taking_back_its_own_change() {
     // First death right after Setup took effect; the second run undoes that, and dies at each of its points in turn.
     let mut tried = 0;
-    for point in (1..).step_by(stride()) {
+    for point in (1..).step_by(stride(11, 3)) {
         let when = format!("second death at crash point {point}");
         let scratch = scratch();
         let fault = "wsman:IPS_HostBasedSetupService.Setup=kill-peer-after";
@@ -114,7 +109,7 @@ fn killed_twice_in_a_row_while_taking_back_its_own_change() {
         tried += 1;
     }
     assert!(tried > 2, "only {tried} points while undoing");
-    report("crash points of an interrupted undo", tried, tried * stride());
+    report("crash points of an interrupted undo", tried, tried * stride(11, 3));
 }
 
 #[test]

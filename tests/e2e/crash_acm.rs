@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use oob_tests::{agent_command, code, scratch, text};
+use oob_tests::{agent_command, code, scratch, stride, text};
 
 use crate::honesty::{Target, dishonest, passwords_outside_escrow, said};
 use crate::use_acm::{apply, arguments};
@@ -22,15 +22,6 @@ pub(crate) enum Death {
     Call(&'static str, usize),
     /// The agent's own crash point.
     Point(usize),
-}
-
-fn stride() -> usize {
-    let asked = |name: &str| std::env::var_os(name).is_some();
-    match (asked("OOB_FAULTS_ALL"), asked("OOB_CRASH_ALL")) {
-        (true, _) => 1,
-        (_, true) => 7,
-        _ => 17,
-    }
 }
 
 /// Crash points, line by line, and device calls of a run that nobody kills.
@@ -77,7 +68,7 @@ fn die_everywhere(target: Target, profile: &'static str) {
         .into_iter()
         .flat_map(|side| (1..=calls.len()).map(move |call| Death::Call(side, call)));
     let deaths = by_call.chain((1..=points).map(Death::Point));
-    let deaths: Vec<Death> = deaths.step_by(stride()).collect();
+    let deaths: Vec<Death> = deaths.step_by(stride(29, 13)).collect();
     let (next, told) = (AtomicUsize::new(0), Mutex::new((BTreeMap::<String, usize>::new(), Vec::new())));
     thread::scope(|scope| {
         for _ in 0..2 {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use oob_tests::provisioning::{Org, policy, raise_serial};
-use oob_tests::{Machine, agent_command, code, json, scratch, text};
+use oob_tests::{Machine, agent_command, code, json, scratch, stride, text};
 use serde_json::Value;
 
 use crate::known::{of_others, opened, with};
@@ -215,7 +215,7 @@ fn a_lost_answer_is_probed_and_never_answered_by_sending_again() {
 fn killed_at_any_point_one_more_run_ends_unprovisioned() {
     for (admin, call) in [(false, MEI), (true, FULL)] {
         let mut tried = 0;
-        for point in (1..).step_by(if std::env::var_os("OOB_CRASH_ALL").is_some() { 1 } else { 23 }) {
+        for point in (1..).step_by(stride(41, 11)) {
             let (when, scratch) = (format!("{call}, crash point {point}"), scratch());
             let (machine, out) = ours(scratch.path(), admin, &[]);
             let asking = unprovisioned(scratch.path(), "");

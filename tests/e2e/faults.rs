@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use oob_tests::{Machine, code, scratch};
+use oob_tests::{Machine, code, scratch, stride};
 
 use crate::honesty::{Target, dishonest, said};
 use crate::use_acm::apply;
 use crate::wanted::Wanted;
 
-/// What may happen to a call, once.
+/// What may happen to a call, once. A stride through them is coprime to their number, so that all come up.
 const FAULTS: [&str; 19] = [
     "return-value:1",
     "fault",
@@ -45,15 +45,6 @@ const FAULTS: [&str; 19] = [
 const BURST: usize = 12;
 const BURSTS: [&str; 5] = ["drop-before", "drop-after", "http-500", "http-401", "garbage"];
 
-/// In a sample every N-th pair of call and fault is tried. Coprime to the number of faults, so that all come up.
-fn stride(sample: usize) -> usize {
-    if is_whole() { 1 } else { sample }
-}
-
-fn is_whole() -> bool {
-    std::env::var_os("OOB_FAULTS_ALL").is_some()
-}
-
 const LATEST_CLEARTEXT: &str = "vpro-desktop-amt16";
 const FIRST_TLS_ONLY: &str = "vpro-desktop-amt19";
 
@@ -72,33 +63,33 @@ const GENERATIONS: [&str; 9] = [
 
 #[test]
 fn no_fault_in_admin_control_mode_makes_a_run_lie() {
-    run_all(Target::ADMIN.with_tls(), LATEST_CLEARTEXT, &FAULTS, 1, stride(89));
+    run_all(Target::ADMIN.with_tls(), LATEST_CLEARTEXT, &FAULTS, 1, stride(89, 89));
 }
 
 #[test]
 fn no_fault_in_client_control_mode_makes_a_run_lie() {
-    run_all(Target::CLIENT.with_tls(), LATEST_CLEARTEXT, &FAULTS, 1, stride(89));
+    run_all(Target::CLIENT.with_tls(), LATEST_CLEARTEXT, &FAULTS, 1, stride(89, 89));
 }
 
 #[test]
 fn no_fault_on_the_way_over_tls_makes_a_run_lie() {
-    run_all(Target::ADMIN.with_tls(), FIRST_TLS_ONLY, &FAULTS, 1, stride(89));
-    run_all(Target::CLIENT.with_tls(), FIRST_TLS_ONLY, &FAULTS, 1, stride(89));
+    run_all(Target::ADMIN.with_tls(), FIRST_TLS_ONLY, &FAULTS, 1, stride(89, 89));
+    run_all(Target::CLIENT.with_tls(), FIRST_TLS_ONLY, &FAULTS, 1, stride(89, 89));
 }
 
 #[test]
 fn no_silence_in_admin_control_mode_makes_a_run_lie() {
-    run_all(Target::ADMIN.with_tls(), LATEST_CLEARTEXT, &BURSTS, BURST, stride(97));
+    run_all(Target::ADMIN.with_tls(), LATEST_CLEARTEXT, &BURSTS, BURST, stride(97, 97));
 }
 
 #[test]
 fn no_silence_in_client_control_mode_makes_a_run_lie() {
-    run_all(Target::CLIENT.with_tls(), LATEST_CLEARTEXT, &BURSTS, BURST, stride(97));
+    run_all(Target::CLIENT.with_tls(), LATEST_CLEARTEXT, &BURSTS, BURST, stride(97, 97));
 }
 
 #[test]
 fn two_faults_do_not_make_a_run_lie() {
-    let pairs = if is_whole() { 250 } else { 4 };
+    let pairs = if stride(2, 2) == 1 { 250 } else { 4 };
     run_pairs(Target::ADMIN.with_tls(), LATEST_CLEARTEXT, pairs);
     run_pairs(Target::CLIENT.with_tls(), LATEST_CLEARTEXT, pairs);
     run_pairs(Target::ADMIN.with_tls(), FIRST_TLS_ONLY, pairs);
@@ -109,12 +100,7 @@ fn two_faults_do_not_make_a_run_lie() {
 /// meets each of its calls and each fault, and each call meets each fault on one generation or another.
 #[test]
 fn nor_does_one_on_any_generation_in_either_mode() {
-    let asked = |name: &str| std::env::var_os(name).is_some();
-    let step = match (is_whole(), asked("OOB_CRASH_ALL")) {
-        (true, _) => 1,
-        (_, true) => 3,
-        _ => 97,
-    };
+    let step = stride(199, 5);
     for (place, profile) in GENERATIONS.into_iter().enumerate() {
         for (mode, target) in [Target::ADMIN, Target::CLIENT].into_iter().enumerate() {
             run_diagonal(target.with_tls().on(profile), profile, 2 * place + mode, step);

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use oob_tests::provisioning::{Org, raise_serial};
-use oob_tests::{Machine, agent_command, code, scratch, text};
+use oob_tests::{Machine, agent_command, code, scratch, stride, text};
 use serde_json::Value;
 
 use crate::honesty::said;
@@ -203,15 +203,6 @@ fn made(dir: &Path, name: &str) -> String {
     name.to_owned()
 }
 
-fn stride() -> usize {
-    let asked = |name: &str| std::env::var_os(name).is_some();
-    match (asked("OOB_FAULTS_ALL"), asked("OOB_CRASH_ALL")) {
-        (true, _) => 1,
-        (_, true) => 7,
-        _ => 13,
-    }
-}
-
 #[test]
 fn killed_anywhere_while_the_password_changes_one_more_run_with_both_goes_on() {
     for whose in [Whose::Ours, Whose::Others] {
@@ -221,7 +212,7 @@ fn killed_anywhere_while_the_password_changes_one_more_run_with_both_goes_on() {
         let run = killable(&case).env("OOB_PROBE_TRACE", &trace).output().unwrap();
         assert_eq!(code(&run), Some(0), "{}", text(&run.stderr));
         let trace = fs::read_to_string(trace).unwrap();
-        let points: Vec<usize> = (1..=trace.lines().count()).step_by(stride()).collect();
+        let points: Vec<usize> = (1..=trace.lines().count()).step_by(stride(17, 11)).collect();
         let (next, lies) = (AtomicUsize::new(0), Mutex::new(String::new()));
         thread::scope(|scope| {
             for _ in 0..2 {
@@ -328,7 +319,7 @@ fn killed_while_tls_is_added_one_more_run_with_the_credential_goes_on() {
     // From where the journal knows the certificate to where the proof has it.
     let lines: Vec<&str> = trace.lines().collect();
     let from = lines.iter().position(|line| line.contains("before device mutating certificate")).unwrap() + 1;
-    let step = if stride() == 1 { 1 } else { 9 };
+    let step = if stride(17, 11) == 1 { 1 } else { 9 };
     for point in (from..=lines.len()).step_by(step) {
         let scratch = scratch();
         let struck = case(scratch.path());

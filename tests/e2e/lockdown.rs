@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Output;
 
 use oob_tests::provisioning::policy;
-use oob_tests::{Machine, agent, agent_command, code, files, json, neutralize_policy, scratch, text};
+use oob_tests::{Machine, agent, agent_command, code, files, json, neutralize_policy, scratch, stride, text};
 use serde_json::Value;
 
 const PTHI: &str = "pthi:0x04000088";
@@ -111,7 +111,7 @@ fn the_journal_tells_of_the_call_before_it_is_sent() {
 #[test]
 fn killed_at_any_point_one_more_run_ends_with_amt_off() {
     let mut tried = 0;
-    for point in (1..).step_by(if std::env::var_os("OOB_CRASH_ALL").is_some() { 1 } else { 17 }) {
+    for point in (1..).step_by(stride(29, 5)) {
         let (when, scratch) = (format!("crash point {point}"), scratch());
         let machine = Machine::start("vpro-desktop-amt16-1", &scratch.path().join("vpro"), &[]);
         let mut command = agent_command();

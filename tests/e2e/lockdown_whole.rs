@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use oob_tests::provisioning::Org;
-use oob_tests::{Machine, agent_command, code, json, scratch, text};
+use oob_tests::{Machine, agent_command, code, json, scratch, stride, text};
 use sha2::{Digest, Sha256};
 
 use crate::honesty::{passwords_outside_escrow, sealed};
@@ -208,7 +208,7 @@ fn what_fails_on_the_way_is_ended_by_a_next_run() {
 #[test]
 fn killed_at_any_point_a_next_run_ends_with_amt_off_or_names_the_credential() {
     let mut tried = 0;
-    for point in (1..).step_by(if std::env::var_os("OOB_CRASH_ALL").is_some() { 1 } else { 41 }) {
+    for point in (1..).step_by(stride(83, 29)) {
         let (when, scratch) = (format!("crash point {point}"), scratch());
         let story = Story::new("vpro-desktop-amt16", scratch.path(), &[]);
         let mut command = agent_command();

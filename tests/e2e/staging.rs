@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use oob_tests::{agent_command, code, files, image, json, scratch, skylake_capture, text};
+use oob_tests::{agent_command, code, files, image, json, scratch, skylake_capture, stride, text};
 
 const STATUS: &str = "sys/class/mei/mei0/fw_status";
 
@@ -151,9 +151,9 @@ fn killed_at_every_write_one_more_run_stages_the_same() {
             .collect()
     };
     let whole = names(undisturbed.staged());
-    let stride = if std::env::var_os("OOB_CRASH_ALL").is_some() { 1 } else { 5 };
+    let step = stride(5, 1);
     let mut tried = 0;
-    for point in (1..=points).step_by(stride) {
+    for point in (1..=points).step_by(step) {
         let desk = Desk::new();
         let killed =
             desk.command(1).env("OOB_PROBE_KILL", point.to_string()).output().expect("running oob-agent");

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use oob_tests::provisioning::{Org, SETTINGS, policy, raise_serial};
-use oob_tests::{Machine, agent_command, code, json, scratch, text};
+use oob_tests::{Machine, agent_command, code, json, scratch, stride, text};
 
 use crate::honesty::{not_as_policy_asks, passwords_outside_escrow};
 use crate::known::{CHANGE, live, opened, with};
@@ -158,7 +158,7 @@ fn what_fails_leaves_it_ours_in_client_control_mode_and_is_not_sent_again() {
 #[test]
 fn killed_at_any_point_one_more_run_ends_in_admin_control_mode() {
     let mut tried = 0;
-    for point in (1..).step_by(if std::env::var_os("OOB_CRASH_ALL").is_some() { 1 } else { 29 }) {
+    for point in (1..).step_by(stride(59, 17)) {
         let (when, scratch) = (format!("crash point {point}"), scratch());
         let story = Story::new("vpro-desktop-amt16", scratch.path(), "acm", &[]);
         let mut command = agent_command();

@@ -47,6 +47,18 @@ pub fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("e2e-").tempdir_in(base).expect("making a scratch directory")
 }
 
+/// Every how many-th case of a matrix is tried: of the sample that a person waits for, of the larger one in `.ci/run`
+/// (`OOB_CRASH_ALL=1`), and every one with `OOB_FAULTS_ALL=1`.
+#[must_use]
+pub fn stride(sample: usize, larger: usize) -> usize {
+    let asked = |name: &str| env::var_os(name).is_some();
+    match (asked("OOB_FAULTS_ALL"), asked("OOB_CRASH_ALL")) {
+        (true, _) => 1,
+        (_, true) => larger,
+        _ => sample,
+    }
+}
+
 /// Says, past the test runner's capture, what is not tested here.
 pub fn skip(what: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
