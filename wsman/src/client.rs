@@ -10,8 +10,10 @@
 //!   locks the account.
 
 mod error;
+mod login;
 
 pub use error::Error;
+pub use login::{LoggedIn, Login, Probe, probe_realm};
 
 use crate::{
     classes::{
@@ -25,7 +27,6 @@ use crate::{
     digest::{Challenge, DigestError, DigestSession, Ha1, Realm},
     envelope::{Envelope, EnvelopeError},
     http::{HttpError, HttpRequest, HttpResponse, PATH},
-    secret::Secret,
     verbs::Request,
     xml::{Element, ns},
 };
@@ -50,41 +51,6 @@ impl<T: Transport> Transport for &mut T {
     async fn post(&mut self, request: HttpRequest) -> Result<HttpResponse, Self::Error> {
         (**self).post(request).await
     }
-}
-
-/// Who logs in.
-pub enum Login {
-    /// User name and password, hashed for whatever realm the device names (and [`Client::expect_realm`] allows).
-    Password {
-        /// The user, as `admin` or `$$OsAdmin`.
-        user: String,
-        /// The password.
-        password: Secret,
-    },
-    /// A hash made before; it is sent to its own realm only.
-    Ha1(Ha1),
-}
-
-/// What an unauthenticated request tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probe {
-    /// The realm of the challenge: the same realm as at the last proof means the same provisioning.
-    pub realm: Realm,
-    /// Firmware version from the Server header.
-    pub server_version: Option<String>,
-}
-
-/// Asks a device for its realm without any login.
-pub async fn probe_realm<T: Transport>(transport: &mut T) -> Result<Probe, Error<T::Error>> {
-    let asked = ask_for_challenge(transport, 1).await?;
-    let (challenge, server_version) = asked.ok_or(Error::Digest(DigestError::NoChallenge))?;
-    Ok(Probe { realm: challenge.realm, server_version })
-}
-
-/// A login that was accepted, without its password; see [`Client::into_login`].
-pub struct LoggedIn {
-    session: DigestSession,
-    next_message_id: u64,
 }
 
 /// A logged-in dialogue with one device.
