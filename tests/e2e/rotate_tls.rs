@@ -190,6 +190,54 @@ fn a_certificate_that_lingers_is_put_again_or_told() {
     stuck.assert_at_target(&before, "after a Put that failed");
 }
 
+/// From AMT 16.1 on it made a certificate for itself before ours, and that may be the one that lingers, where nobody has seen
+/// it before; a run that dies meanwhile is undone or finished all the same.
+#[test]
+fn amts_own_certificate_that_lingers_is_replaced_too() {
+    const KILL: &str = "wsman:AMT_SetupAndConfigurationService.CommitChanges=kill-peer-after";
+    for (profile, mode, fault) in [
+        ("vpro-desktop-amt16-1", "ccm", None),
+        ("vpro-desktop-amt18", "acm", None),
+        ("vpro-desktop-amt16-1", "ccm", Some(KILL)),
+        ("vpro-desktop-amt18", "acm", Some(KILL)),
+        ("vpro-desktop-amt18", "acm", Some("wsman:AMT_TLSCredentialContext.Put=fault#2")),
+    ] {
+        let scratch = scratch();
+        let org = Org::new(scratch.path(), "tls = \"required\"");
+        let ccm = scratch.path().join("ccm");
+        fs::create_dir(&ccm).unwrap();
+        let policy = match mode {
+            "ccm" => oob_tests::provisioning::policy(&ccm, "control_mode = \"ccm\", tls = \"required\""),
+            _ => org.policy.clone(),
+        };
+        let mut options = [&org.trusted()[..], &["--served-stale"]].concat();
+        options.extend(fault.iter().flat_map(|fault| ["--fault", fault]));
+        let machine = Machine::start(profile, &scratch.path().join("vpro"), &options);
+        let out = scratch.path().join("out");
+        let what = format!("{profile} {mode} {fault:?}");
+        let mut run = apply(&machine, &policy, &out);
+        if fault.is_some() {
+            assert_ne!(code(&run), Some(0), "{what}");
+            assert_eq!(passwords_outside_escrow(&machine.state(), &out), None, "{what}");
+            run = match mode {
+                "ccm" => apply(&machine, &policy, &out),
+                _ => {
+                    let known = opened(&live(&machine.state(), &out)[0], scratch.path());
+                    with(&machine, &policy, &out, &[&known], &[])
+                }
+            };
+        }
+        assert_eq!(code(&run), Some(0), "{what}: {}\n{}", text(&run.stdout), text(&run.stderr));
+        let (result, state) = (json(&run), machine.state());
+        let done = result["outcomes"].as_array().unwrap().last().unwrap();
+        assert_eq!(done["evidence"]["tls_certificate_sha256"], state["tls"]["serving"], "{what}");
+        assert_eq!(passwords_outside_escrow(&state, &out), None, "{what}");
+        let mutating = machine.mutating_calls();
+        let second = apply(&machine, &policy, &out);
+        assert_eq!((code(&second), machine.mutating_calls()), (Some(0), mutating), "{what}");
+    }
+}
+
 #[test]
 fn what_goes_wrong_leaves_a_password_that_is_proven_and_a_certificate_that_is_known() {
     for fault in [

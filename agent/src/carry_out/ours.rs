@@ -14,7 +14,7 @@ use serde_json::json;
 use super::amt::{Pthi, Trouble};
 use super::failure::Failure;
 use super::lme::Lme;
-use super::peer::{Die, Peer, Pin, is_tls_only};
+use super::peer::{Die, Peer, Pin, is_tls_only, makes_its_own};
 use super::{Run, failed, outcome, with_evidence};
 use crate::machine::Machine;
 use crate::state::{JournalEntry, Kind, unhex};
@@ -83,8 +83,8 @@ async fn answering_realm(run: &Run<'_>, open: &OpenChange) -> Result<Realm, Fail
     tried
 }
 
-/// Whom AMT may be that we have to do with, the likeliest first: who shows a certificate that we know of, and from AMT 19 on
-/// what it makes for itself. One of them at least.
+/// Whom AMT may be that we have to do with, the likeliest first: who shows a certificate that we know of, and what it makes for
+/// itself, where it speaks TLS alone or had one of its own that ours was to replace. One of them at least.
 pub(super) async fn peers<'a>(
     run: &Run<'_>,
     known: impl IntoIterator<Item = Option<&'a str>>,
@@ -96,7 +96,7 @@ pub(super) async fn peers<'a>(
         }
     }
     let mut peers: Vec<Option<Peer>> = pins.into_iter().map(|pin| Some(Peer::Pinned(pin))).collect();
-    if is_tls_only(run) {
+    if is_tls_only(run) || (makes_its_own(run) && !peers.is_empty()) {
         let ours = run.certificate.map(|certified| certified.in_tls(&certified.chain));
         peers.push(Some(Die::of(run.machine).await.self_made(ours)));
     } else if peers.is_empty() {

@@ -152,6 +152,12 @@ pub(super) fn is_tls_only(run: &Run<'_>) -> bool {
     amt_major(run).is_some_and(|major| major >= TLS_ONLY)
 }
 
+/// Whether this AMT makes a certificate for itself when its provisioning begins: 16.1 is the first (reference/amt.md 4.5), and
+/// which 16 it is does not matter to whoever finds out that there is one.
+pub(super) fn makes_its_own(run: &Run<'_>) -> bool {
+    amt_major(run).is_some_and(|major| major >= 16)
+}
+
 /// The quirks that an activation over TLS reckons with, by number.
 pub(super) fn quirks(run: &Run<'_>) -> Vec<String> {
     let applies = |quirk: &super::quirks::Quirk| amt_major(run).is_some_and(|major| quirk.applies_to(major));

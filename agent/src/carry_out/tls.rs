@@ -23,7 +23,7 @@ use oob_wsman::x509::{certificate_facts, certificate_pin, is_request_of, public_
 use super::addresses::{Addresses, Kept};
 use super::failure::{Failure, WsError, described};
 use super::mutual::{self, Clients};
-use super::peer::{Pin, is_tls_only};
+use super::peer::{Die, Pin, is_tls_only, makes_its_own};
 use super::proof::Client;
 use super::prune::{self, Pruned};
 use super::settings::{go_on, log_in, marked, mutating, refused};
@@ -152,8 +152,9 @@ pub(super) async fn secure(
     }
     let served = Served { certificate, der, required, local, clients };
     let mut seen = read_back(run, session, &served, before).await;
-    if let (Err(failure), Some(old), true) = (&seen, old, local)
+    if let Err(failure) = &seen
         && failure.exit == Exit::Indeterminate
+        && let Some(old) = one_before(run, session, old, local).await
     {
         let why = failure.text.clone();
         if put_again(session, &served, old).await? {
@@ -170,6 +171,16 @@ pub(super) async fn secure(
     run.progress.end("done");
     let issued_by = run.enrollment.map(ToString::to_string);
     Ok(Secured { pin: sha256, shaken: local, issued_by, addresses, leaf, pruned })
+}
+
+/// The certificate that AMT may go on serving. From 16.1 on it made one for itself when it was set up, which nobody saw.
+async fn one_before(run: &Run<'_>, session: &mut Session<'_>, old: Option<Pin>, local: bool) -> Option<Pin> {
+    if old.is_some() || !local || !makes_its_own(run) {
+        return old.filter(|_| local);
+    }
+    session.lme.trust(Die::of(run.machine).await.self_made(None)).await;
+    session.lme.reach().await.ok()?;
+    session.lme.pin()
 }
 
 /// Some firmware goes on serving a certificate until the one that replaces it is put a second time. False where the old
