@@ -189,6 +189,9 @@ impl RuleTable {
             use_amt::check_names(names.as_ref(), amt.findings);
             settings.texts("amt.mutual_tls_names", names);
             settings.number("amt.tls_renew_days", amt.natural("tls_renew_days"));
+            for (key, name) in NEEDED {
+                settings.unread(key, amt.place(name));
+            }
             settings.0
         });
         let dash = table.table("dash", "`dash`", |dash| {
@@ -278,6 +281,13 @@ impl Settings {
         self.0.extend(word.map(|it| Spanned::new(it.span(), (key, (*it.get_ref()).to_owned()))));
     }
 
+    /// A key that is there with a value that cannot be read, which is reported already: nobody shall be told that it is
+    /// missing. The policy is refused, so the empty value goes nowhere.
+    fn unread(&mut self, key: &'static str, place: Option<Range<usize>>) {
+        let read = self.0.iter().any(|it| it.get_ref().0 == key);
+        self.0.extend(place.filter(|_| !read).map(|place| Spanned::new(place, (key, String::new()))));
+    }
+
     fn text(&mut self, key: &'static str, text: Option<Spanned<String>>) {
         self.0.extend(text.map(|it| Spanned::new(it.span(), (key, it.into_inner()))));
     }
@@ -299,6 +309,14 @@ impl Settings {
         self.0.extend(flag.map(|it| Spanned::new(it.span(), (key, it.get_ref().to_string()))));
     }
 }
+
+/// Keys of `amt` that others stand or fall with, and their names in the table.
+const NEEDED: [(&str, &str); 4] = [
+    ("amt.control_mode", "control_mode"),
+    ("amt.provisioned", "provisioned"),
+    ("amt.tls", "tls"),
+    ("amt.wifi_security", "wifi_security"),
+];
 
 /// A list of known words; an empty list and a word said twice are reported here.
 fn words<W: Copy + PartialEq>(

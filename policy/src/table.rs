@@ -216,6 +216,11 @@ impl Table<'_, '_> {
 }
 
 impl<'t> Table<'t, '_> {
+    /// Where a key's value stands, readable or not.
+    pub(crate) fn place(&self, key: &str) -> Option<Range<usize>> {
+        self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value.span())
+    }
+
     fn get(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
         self.asked.push(key);
         self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)

@@ -239,6 +239,27 @@ fn settings_without_effect_are_a_warning_and_no_refusal() {
 }
 
 #[test]
+fn a_key_with_a_wrong_word_is_not_called_missing() {
+    for wishes in [
+        "tls = \"off\", tls_ca = \"file:/c\"",
+        "tls = \"off\", mutual_tls_ca = \"file:/c\", mutual_tls_names = [\"a\"], tls_renew_days = 40",
+        "tls = 1, tls_ca_url = \"https://ca\", tls_ca_trust = \"file:/c\"",
+        "wifi_ssid = \"a\", wifi_security = \"wep\", wifi_passphrase = \"file:/c\"",
+        "provisioned = \"no\", unprovision = \"full\"",
+        "control_mode = \"admin\", certificate = \"file:/c\"",
+    ] {
+        let (policy, found) = with(&format!(
+            "[[rule]]\nid = \"a\"\nmatch = {{ role = \"a\" }}\naction = \"use\"\namt = {{ {wishes} }}\n\
+             [escrow]\nallow_single_recipient = true\n[[escrow.recipient]]\nname = \"ops\"\nrole = \"ops\"\n\
+             key = \"{}\"\n",
+            EXAMPLE_RECIPIENTS[0]
+        ));
+        assert!(policy.is_none(), "{wishes}");
+        assert_eq!(found.len(), 1, "{wishes}: {found:?}");
+    }
+}
+
+#[test]
 fn references_to_secrets_are_no_secrets() {
     for (value, secret) in [
         ("\"file:/run/credentials/token\"", false),

@@ -89,9 +89,10 @@ const BESIDE: [&str; 3] = ["amt.provisioned", "amt.unprovision", "amt.take_over"
 /// AMT that is not provisioned has no mode and no settings.
 fn unprovisioned(settings: &[Spanned<(&'static str, String)>], findings: &mut Findings<'_>) {
     let find = |key: &str| settings.iter().find(|setting| setting.get_ref().0 == key);
-    let wished = find("amt.provisioned").is_some_and(|setting| setting.get_ref().1 == "false");
-    if !wished {
-        if let Some(scope) = find("amt.unprovision") {
+    let said = find("amt.provisioned").map(|setting| setting.get_ref().1.as_str());
+    if said != Some("false") {
+        // What cannot be read is reported already.
+        if let Some(scope) = find("amt.unprovision").filter(|_| said != Some("")) {
             let help = "add `provisioned = false`, or remove it";
             findings.error(scope.span(), "`unprovision` says how, and nothing says that", help);
         }
