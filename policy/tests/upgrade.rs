@@ -66,6 +66,10 @@ fn ours_goes_up_where_policy_certificate_and_credential_are_there() {
         ),
         // There is no way down; no mode named is content with either.
         (up(ours("amt = { control_mode = \"ccm\" }")), vec!["refuse.control-mode-not-as-policy"]),
+        (
+            known(up(ours("amt = { control_mode = \"ccm\", ider = true }"))),
+            vec!["refuse.control-mode-not-as-policy"],
+        ),
         (up(ours("amt = { sol = true }")), vec!["amt.confirm"]),
         (up(ours(EITHER)), vec!["amt.confirm"]),
         // By whom is not known, or it is: by our own call.

@@ -36,6 +36,7 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
         Situation::ModeDrifted(_) if upgrade::happened(case, &facts) => upgrade::settle(case, draft),
         Situation::Ours if known::takes(case) => {
             upgrade::suggest(case, &facts, draft);
+            upgrade::refuse_more_than_asked(case, draft);
             known::ours(case, draft);
         }
         Situation::Ours => {
