@@ -43,10 +43,8 @@ fn ours_goes_up_where_policy_certificate_and_credential_are_there() {
         (known(ours(ACM)), vec!["amt.upgrade"]),
         (known(unusable(ours(ACM))), vec!["refuse.acm-not-possible"]),
         (known(ours(ACM).fact("intel.amt.version", "6.2.61")), vec!["refuse.acm-not-possible"]),
-        (known(ours(ACM).fact("intel.amt.version", "19.0.5")), vec!["refuse.upgrade-not-carried-out"]),
-        // Said before anybody opens a credential for it.
-        (ours(ACM).fact("intel.amt.version", "19.0.5"), vec!["refuse.upgrade-not-carried-out"]),
-        (known(ours(EITHER).fact("intel.amt.version", "19.0.5")), vec!["amt.confirm"]),
+        (known(ours(ACM).fact("intel.amt.version", "19.0.5")), vec!["amt.upgrade"]),
+        (ours(ACM).fact("intel.amt.version", "19.0.5"), vec!["refuse.credential-needed"]),
         // Either mode is as policy asks; it is tried where it can be.
         (ours(EITHER), vec!["amt.confirm"]),
         (known(ours(EITHER)), vec!["amt.upgrade"]),

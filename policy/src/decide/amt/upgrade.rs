@@ -13,24 +13,13 @@ pub(super) fn applies(case: &Case<'_>, facts: &Facts<'_>) -> bool {
         ModeWish::Acm => true,
         ModeWish::AcmOrCcm => {
             let asked = case.context.known_credential && !case.context.rotate;
-            asked && has_certificate(case) && !is_tls_only(facts)
+            asked && has_certificate(case)
         }
     }
 }
 
-/// From AMT 19 on the host's own ports speak TLS only (reference/amt.md 0 fact 3), which this way up was not made for.
-fn is_tls_only(facts: &Facts<'_>) -> bool {
-    facts.version.is_some_and(|[major, ..]| major >= 19)
-}
-
 pub(super) fn plan(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
     let Some(ours) = in_client_mode(case, facts) else { return };
-    // Before anybody opens a credential for it.
-    if is_tls_only(facts) {
-        let text = "policy asks for admin control mode, and AMT 19 and newer goes up to it over TLS only, which this build does \
-                    not do: unprovision it (`amt.provisioned = false`) and set it up anew";
-        return refuse(draft, Exit::Impossible, "upgrade-not-carried-out", text.to_owned());
-    }
     if !case.context.known_credential {
         let text = format!(
             "policy asks for admin control mode, and AMT is ours in client control mode by event {}; only its admin can go \
@@ -73,7 +62,7 @@ pub(super) fn plan(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
 
 /// Where policy takes either mode and nobody can go up, it is said how.
 pub(super) fn suggest(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
-    let possible = in_client_mode(case, facts).is_some() && has_certificate(case) && !is_tls_only(facts);
+    let possible = in_client_mode(case, facts).is_some() && has_certificate(case);
     if possible && wish(case) == ModeWish::AcmOrCcm {
         let how = match case.context.known_credential && case.context.rotate {
             true => "`--known-credential FILE` without `--rotate`",
