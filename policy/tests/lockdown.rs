@@ -223,7 +223,7 @@ fn with_a_certificate_mebx_gets_a_password_of_its_own_first() {
         (gone(mebx_known(certified()), "ccm"), &["neutralize.lockdown"]),
         // Never the lesser in its stead.
         (unusable(certified()), &["neutralize.report-only"]),
-        (certified().fact("intel.amt.version", "19.0.5.1966"), &["neutralize.report-only"]),
+        (certified().fact("intel.amt.version", "19.0.5.1966"), &WHOLE),
         (certified().fact("intel.amt.version", "11.8.50"), &["neutralize.report-only"]),
         // Left behind by a run of ours.
         (acm(certified()).open(1, true), &["refuse.indeterminate"]),

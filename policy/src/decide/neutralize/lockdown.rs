@@ -81,7 +81,7 @@ pub(super) fn judge<'a>(rule: &Rule, case: &Case<'a>) -> Judgment<'a> {
             let mhc = (major, minor) >= FIRST_SWITCHABLE;
             match (detection.text("intel.amt.control_mode"), left_behind) {
                 ("acm", Some(left)) => resume(mhc, left, case),
-                _ => match route(rule, major, case) {
+                _ => match route(rule, case) {
                     Ok(route) => Judgment::LockDown { mhc, route },
                     Err(why) => skip(why),
                 },
@@ -96,7 +96,7 @@ pub(super) fn judge<'a>(rule: &Rule, case: &Case<'a>) -> Judgment<'a> {
 
 /// The way from unprovisioned AMT. One that policy asks for and that is not there is never replaced by the lesser: once AMT
 /// is off, only a person at the keyboard could make up for it.
-fn route(rule: &Rule, major: u64, case: &Case<'_>) -> Result<Route, String> {
+fn route(rule: &Rule, case: &Case<'_>) -> Result<Route, String> {
     // Whoever enabled AMT again since knows the password of MEBx, or took it away; and so may whoever unprovisioned it.
     if case.history.mebx.is_some() && case.history.locked_down.is_none() && !left_by_others(case) {
         return Ok(Route::Known);
@@ -105,9 +105,6 @@ fn route(rule: &Rule, major: u64, case: &Case<'_>) -> Result<Route, String> {
         "remove `neutralize.certificate` to have AMT switched off with the MEBx password that it has";
     match (&rule.neutralize.certificate, &case.context.certificate) {
         (None, _) => Ok(Route::Alone),
-        (Some(_), _) if major >= FIRST_TLS_ONLY => Err(format!(
-            "AMT {major} enters admin control mode over TLS only, which `lockdown` does not do in this build: {OR_ELSE}"
-        )),
         (Some(_), Some(Ok(_))) => Ok(Route::Provision),
         (Some(_), Some(Err(why))) => {
             Err(format!("the provisioning certificate cannot be used: {}; mend it, or {OR_ELSE}", shown(why)))
@@ -167,8 +164,6 @@ fn resume<'a>(mhc: bool, left: LeftBehind<'_>, case: &Case<'a>) -> Judgment<'a> 
 const FIRST: u64 = 12;
 /// With MHC `SetAmtOperationalState`.
 const FIRST_SWITCHABLE: (u64, u64) = (16, 1);
-/// Without cleartext on its own host's side (reference/amt.md 0 fact 3).
-const FIRST_TLS_ONLY: u64 = 19;
 
 /// What somebody did since our own run, if that had switched it off.
 pub(super) fn enabled_again(case: &Case<'_>) -> Option<String> {
