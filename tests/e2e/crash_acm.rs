@@ -68,7 +68,7 @@ fn die_everywhere(target: Target, profile: &'static str) {
         .into_iter()
         .flat_map(|side| (1..=calls.len()).map(move |call| Death::Call(side, call)));
     let deaths = by_call.chain((1..=points).map(Death::Point));
-    let deaths: Vec<Death> = deaths.step_by(stride(29, 13)).collect();
+    let deaths: Vec<Death> = deaths.step_by(stride(29, 19)).collect();
     let (next, told) = (AtomicUsize::new(0), Mutex::new((BTreeMap::<String, usize>::new(), Vec::new())));
     thread::scope(|scope| {
         for _ in 0..2 {

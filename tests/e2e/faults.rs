@@ -100,7 +100,7 @@ fn two_faults_do_not_make_a_run_lie() {
 /// meets each of its calls and each fault, and each call meets each fault on one generation or another.
 #[test]
 fn nor_does_one_on_any_generation_in_either_mode() {
-    let step = stride(199, 5);
+    let step = stride(199, 9);
     for (place, profile) in GENERATIONS.into_iter().enumerate() {
         for (mode, target) in [Target::ADMIN, Target::CLIENT].into_iter().enumerate() {
             run_diagonal(target.with_tls().on(profile), profile, 2 * place + mode, step);
