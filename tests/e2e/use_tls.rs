@@ -92,6 +92,29 @@ fn firmware_whose_tls_this_build_cannot_speak_is_told_as_such() {
     assert_eq!(code(&apply(&machine, &org.policy, &out)), Some(0));
 }
 
+/// What was put reads as put whether it came into force or not, and here no handshake tells.
+#[test]
+fn where_no_handshake_shows_tls_a_commit_counts_when_it_was_answered() {
+    const COMMIT: &str = "wsman:AMT_SetupAndConfigurationService.CommitChanges";
+    let run = |fault: &str| {
+        let scratch = scratch();
+        let org = Org::new(scratch.path(), "tls = \"required\"");
+        let fault = format!("{COMMIT}={fault}");
+        let arguments = [&org.trusted(), ["--fault", &fault].as_slice()].concat();
+        let machine = Machine::start("vpro-desktop-amt12", &scratch.path().join("vpro"), &arguments);
+        let run = apply(&machine, &org.policy, &scratch.path().join("out"));
+        (code(&run), json(&run), machine.state())
+    };
+    for once in ["drop-before", "drop-after", "http-500"] {
+        let (exit, _, state) = run(once);
+        assert_eq!((exit, &state["tls"]["committed"][0]["enabled"]), (Some(0), &true.into()), "{once}");
+        assert_eq!(state["counters"][COMMIT], 2, "{once}");
+    }
+    let (exit, result, _) = run("drop-after#*");
+    assert_eq!((exit, &result["reason"]), (Some(9), &"amt-incomplete".into()), "{}", result["text"]);
+    assert!(result["text"].as_str().unwrap().contains("does not say that it committed TLS"), "{result}");
+}
+
 #[test]
 fn the_orgs_ca_issues_the_certificate_and_others_trust_it() {
     let scratch = scratch();

@@ -145,8 +145,8 @@ pub(super) async fn secure(
     if local {
         switch_on(&mut admin, LOCAL, None, None).await?;
     }
-    commit(&mut admin).await?;
-    drop(admin);
+    session.login = admin.into_login();
+    commit(run, session, local).await?;
     if local {
         session.lme.pin_to(pin);
     }
@@ -157,7 +157,7 @@ pub(super) async fn secure(
         && let Some(old) = one_before(run, session, old, local).await
     {
         let why = failure.text.clone();
-        if put_again(session, &served, old).await? {
+        if put_again(run, session, &served, old).await? {
             session.lme.pin_to(pin);
             seen = read_back(run, session, &served, before).await;
         }
@@ -185,13 +185,19 @@ async fn one_before(run: &Run<'_>, session: &mut Session<'_>, old: Option<Pin>, 
 
 /// Some firmware goes on serving a certificate until the one that replaces it is put a second time. False where the old
 /// one is not served either.
-async fn put_again(session: &mut Session<'_>, served: &Served<'_>, old: Pin) -> Result<bool, Failure> {
+async fn put_again(
+    run: &Run<'_>,
+    session: &mut Session<'_>,
+    served: &Served<'_>,
+    old: Pin,
+) -> Result<bool, Failure> {
     if !answers_with(session, old).await {
         return Ok(false);
     }
     let mut admin = log_in(session).await;
     mutating("TLS certificate", admin.send(&put_credential_context(&served.certificate))).await?;
-    commit(&mut admin).await?;
+    session.login = admin.into_login();
+    commit(run, session, served.local).await?;
     Ok(true)
 }
 
@@ -273,12 +279,33 @@ async fn switch_on(
     mutating("TLS", admin.put(&settings)).await
 }
 
-/// The ports restart while AMT answers, so a lost answer says nothing; what came of it is read afterwards.
-async fn commit(admin: &mut Client<'_, '_>) -> Result<(), Failure> {
-    match marked("CommitChanges", admin.invoke(&commit_changes())).await {
-        Ok(()) | Err(WsError::OutcomeUnknown { .. }) => Ok(()),
-        Err(error) => Err(refused("TLS", &error)),
+/// The ports restart while AMT answers, so its answer may be lost, and what was put reads as put whether it came into force
+/// or not (reference/amt.md 5.9 item 8). Where a handshake will show what came of it that is enough (`shown`); elsewhere
+/// only AMT's word counts, and it is asked again until it gives it.
+async fn commit(run: &Run<'_>, session: &mut Session<'_>, shown: bool) -> Result<(), Failure> {
+    let until = run.machine.until(RESTART);
+    let mut admin = go_on(session);
+    loop {
+        match marked("CommitChanges", admin.invoke(&commit_changes())).await {
+            Ok(()) => return Ok(()),
+            Err(WsError::OutcomeUnknown { .. }) if shown => return Ok(()),
+            Err(error) if !is_lost(&error) => return Err(refused("TLS", &error)),
+            Err(error) if until.is_over() => {
+                let text = format!("AMT does not say that it committed TLS: {}", described(&error));
+                return Err(Failure::unchanged("tls-not-committed", text));
+            }
+            Err(_) => run.machine.pause(ASK_EVERY).await,
+        }
+        admin = log_in(session).await;
     }
+}
+
+/// Nothing that AMT said of the call arrived.
+fn is_lost(error: &WsError) -> bool {
+    matches!(
+        error,
+        WsError::OutcomeUnknown { .. } | WsError::Transport(_) | WsError::Http(HttpError::Status { .. })
+    )
 }
 
 /// What should be served.
@@ -307,11 +334,7 @@ async fn read_back(
                 break addresses::keep(&mut admin, before).await?;
             }
             // An answer of WS-Man is one.
-            Err(error)
-                if !matches!(error, WsError::Transport(_) | WsError::Http(HttpError::Status { .. })) =>
-            {
-                return Err(refused("TLS", &error));
-            }
+            Err(error) if !is_lost(&error) => return Err(refused("TLS", &error)),
             Err(error) if until.is_over() => {
                 return Err(Failure::indeterminate(format!(
                     "AMT does not answer with its new certificate ({}); escrow holds its password",
