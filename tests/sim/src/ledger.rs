@@ -1,10 +1,12 @@
 //! The account of what the device was asked: counters, and `sim/state.json`, which tests read.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::Path;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::amt::Standing;
@@ -79,17 +81,21 @@ impl Ledger {
         format!("calls{}", kinds.collect::<String>())
     }
 
-    /// Writes `state.json` beside `path` and renames it into place, so that a reader sees a whole state.
+    /// Writes `state.json` beside `path` and puts it in its place, so that a reader sees a whole state. The one before is
+    /// what the next is written over: most of what a call costs would be new files and their way to the disk.
     ///
     /// # Errors
-    /// When the file cannot be written or renamed.
+    /// When the file cannot be written or put there.
     pub fn save(&self, path: &Path, standing: &Standing) -> io::Result<()> {
         let new = path.with_extension("new");
-        fs::write(
-            &new,
-            serde_json::to_vec_pretty(&State { standing, per_kind: self.per_kind(), ledger: self })?,
-        )?;
-        fs::rename(&new, path)
+        let text = serde_json::to_vec_pretty(&State { standing, per_kind: self.per_kind(), ledger: self })?;
+        let mut file = File::options().write(true).create(true).truncate(false).open(&new)?;
+        file.write_all(&text)?;
+        file.set_len(text.len() as u64)?;
+        match renameat_with(CWD, &new, CWD, path, RenameFlags::EXCHANGE) {
+            Err(Errno::NOENT) => fs::rename(&new, path),
+            exchanged => Ok(exchanged?),
+        }
     }
 }
 

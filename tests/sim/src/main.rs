@@ -115,6 +115,9 @@ struct Machine {
     set_up_by: String,
     #[command(flatten)]
     host_tls: HostTls,
+    /// Keep the primes of RSA keys in this directory, for the machines after this one. They depend on the seed alone.
+    #[arg(long, value_name = "DIR")]
+    keep_primes: Option<PathBuf>,
     /// End when standard input does, so that a test's machine ends with the test.
     #[arg(long)]
     until_stdin_closes: bool,
@@ -130,6 +133,9 @@ fn run(machine: Machine) -> Result<()> {
         "reading --time-scale {time_scale}: it must lie between 0.000001 and 1000"
     );
     ensure!(apf_window > 0, "reading --apf-window 0: no request could be sent");
+    if let Some(dir) = machine.keep_primes {
+        oob_sim::rsa::keep(dir);
+    }
     let files = machine.trusted_roots.iter().map(|path| Root::of_file(path));
     let hashes = machine.trusted_hashes.iter().map(|hash| Root::of_hex(hash));
     let misfiled = machine.misfiled_roots.iter().map(|path| Root::misfiled(path));

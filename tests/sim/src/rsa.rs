@@ -1,12 +1,25 @@
 //! The device's own RSA keys. They depend on the machine's seed and a number only, so that a run can be repeated;
 //! they protect nothing but a test's loopback connections.
 
+use std::fs;
+use std::path::PathBuf;
+use std::process;
+use std::sync::OnceLock;
+
 use num_bigint::BigUint;
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use sha2::{Digest, Sha256};
 
 use crate::der::{SEQUENCE, unsigned, wrap};
+
+/// Where this process keeps the primes it finds, for those after it.
+static KEPT: OnceLock<PathBuf> = OnceLock::new();
+
+/// Keeps primes there from now on: to find them is most of what a simulated machine costs. Counts once per process.
+pub fn keep(dir: PathBuf) {
+    let _ = KEPT.set(dir);
+}
 
 /// A key pair. Not to be shown: it has no `Debug`.
 #[derive(Clone)]
@@ -20,8 +33,7 @@ impl KeyPair {
     /// The `number`-th key of 2048 bits of the machine with this seed.
     #[must_use]
     pub fn generate(seed: u64, number: u32) -> Self {
-        let mut candidates = (0..).map(|attempt| prime(seed, &format!("{number}/{attempt}")));
-        let (mut p, mut q) = (candidates.next().unwrap_or_default(), candidates.next().unwrap_or_default());
+        let [mut p, mut q] = kept(seed, number).unwrap_or_else(|| found(seed, number));
         if p < q {
             std::mem::swap(&mut p, &mut q);
         }
@@ -50,6 +62,25 @@ impl KeyPair {
         key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).ok()?;
         Some(signature)
     }
+}
+
+/// The primes of that key, as an earlier process found them.
+fn kept(seed: u64, number: u32) -> Option<[BigUint; 2]> {
+    let bytes = fs::read(KEPT.get()?.join(format!("{seed}-{number}"))).ok()?;
+    let (p, q) = bytes.split_at_checked(128)?;
+    (q.len() == 128).then(|| [p, q].map(BigUint::from_bytes_be))
+}
+
+fn found(seed: u64, number: u32) -> [BigUint; 2] {
+    let primes = [0, 1].map(|half| prime(seed, &format!("{number}/{half}")));
+    if let Some(dir) = KEPT.get() {
+        // Under a name of its own first: others may be looking. Whoever cannot keep it finds it again.
+        let part = dir.join(format!("{seed}-{number}.{}", process::id()));
+        let _ = fs::create_dir_all(dir)
+            .and_then(|()| fs::write(&part, primes.each_ref().map(BigUint::to_bytes_be).concat()))
+            .and_then(|()| fs::rename(&part, dir.join(format!("{seed}-{number}"))));
+    }
+    primes
 }
 
 /// A prime of 1024 bits whose two highest bits are set, so that a product of two has 2048, and which fits e = 65537.
