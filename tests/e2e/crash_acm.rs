@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use oob_tests::{agent_command, code, scratch, stride, text};
+use oob_tests::{agent_command, code, scratch, scratch_in_memory, stride, text, whole};
 
 use crate::honesty::{Target, dishonest, passwords_outside_escrow, said};
 use crate::use_acm::{apply, arguments};
@@ -38,40 +38,51 @@ pub(crate) fn undisturbed(wanted: &Wanted) -> (String, Vec<String>) {
     (std::fs::read_to_string(trace).expect("a debug build writes its trace"), machine.calls())
 }
 
-#[test]
-fn killed_on_the_way_to_admin_control_mode() {
-    die_everywhere(Target::ADMIN.with_tls(), "vpro-desktop-amt16");
+/// A test for each machine type and each mode, so that a part of the whole can be run again alone.
+macro_rules! deaths {
+    ($($name:ident: $profile:literal;)*) => {$(
+        mod $name {
+            use crate::honesty::Target;
+
+            #[test]
+            fn killed_on_the_way_to_admin_control_mode() {
+                super::die_everywhere(Target::ADMIN.with_tls(), $profile);
+            }
+
+            #[test]
+            fn killed_on_the_way_to_client_control_mode() {
+                super::die_everywhere(Target::CLIENT.with_tls(), $profile);
+            }
+        }
+    )*};
 }
 
-#[test]
-fn killed_on_the_way_to_client_control_mode() {
-    die_everywhere(Target::CLIENT.with_tls(), "vpro-desktop-amt16");
-}
-
-#[test]
-fn killed_on_the_way_to_admin_control_mode_over_tls() {
-    die_everywhere(Target::ADMIN.with_tls(), "vpro-desktop-amt19");
-}
-
-#[test]
-fn killed_on_the_way_to_client_control_mode_over_tls() {
-    die_everywhere(Target::CLIENT.with_tls(), "vpro-desktop-amt19");
+deaths! {
+    amt_11: "vpro-desktop-amt11";
+    amt_12: "vpro-desktop-amt12";
+    amt_14: "ism-desktop-amt14";
+    amt_15: "vpro-desktop-amt15";
+    amt_16: "vpro-desktop-amt16";
+    amt_16_1: "vpro-desktop-amt16-1";
+    amt_18: "vpro-desktop-amt18";
+    amt_19: "vpro-desktop-amt19";
+    amt_20: "vpro-desktop-amt20";
 }
 
 /// One more run ends well, or says what is missing.
 fn die_everywhere(target: Target, profile: &'static str) {
     let scratch = scratch();
-    let wanted = Wanted::new(target, profile, scratch.path());
+    let wanted = Wanted::new(target.on(profile), profile, scratch.path());
     let (trace, calls) = undisturbed(&wanted);
     let points = trace.lines().count();
     let by_call = ["kill-peer-before", "kill-peer-after"]
         .into_iter()
         .flat_map(|side| (1..=calls.len()).map(move |call| Death::Call(side, call)));
     let deaths = by_call.chain((1..=points).map(Death::Point));
-    let deaths: Vec<Death> = deaths.step_by(stride(29, 19)).collect();
+    let deaths: Vec<Death> = deaths.step_by(stride(251, 61)).collect();
     let (next, told) = (AtomicUsize::new(0), Mutex::new((BTreeMap::<String, usize>::new(), Vec::new())));
     thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..if whole() { 24 } else { 2 } {
             scope.spawn(|| {
                 while let Some(death) = deaths.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let name = match death {
@@ -84,7 +95,10 @@ fn die_everywhere(target: Target, profile: &'static str) {
                     let mut told = told.lock().unwrap();
                     match ended {
                         Ok(exit) => *told.0.entry(exit).or_default() += 1,
-                        Err(why) => told.1.push(format!("{name}: {why}")),
+                        Err(why) => {
+                            let _ = writeln!(std::io::stderr(), "{profile} {} {name}: {why}", target.word());
+                            told.1.push(format!("{name}: {why}"));
+                        }
                     }
                 }
             });
@@ -108,13 +122,13 @@ fn die_everywhere(target: Target, profile: &'static str) {
 
 /// Dies there and runs again; the exit code of the second run, or what was wrong.
 pub(crate) fn die(wanted: &Wanted, death: &Death) -> Result<String, String> {
-    let scratch = scratch();
+    let (scratch, memory) = (scratch(), scratch_in_memory());
     let fault = match death {
         Death::Call(side, call) => Some(format!("call:{call}={side}")),
         Death::Point(_) => None,
     };
     let faults: Vec<&str> = fault.iter().map(String::as_str).collect();
-    let machine = wanted.machine(scratch.path(), &faults);
+    let machine = wanted.machine(memory.path(), &faults);
     let out = scratch.path().join("out");
     let mut first = agent_command();
     first.args(arguments(&machine, &wanted.policy, &out));

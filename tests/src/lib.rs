@@ -47,16 +47,29 @@ pub fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("e2e-").tempdir_in(base).expect("making a scratch directory")
 }
 
+/// A scratch directory in memory where there is a place for that, for what need not outlive anything: a simulated machine's.
+pub fn scratch_in_memory() -> tempfile::TempDir {
+    match tempfile::Builder::new().prefix("oob-e2e-").tempdir_in("/dev/shm") {
+        Ok(dir) => dir,
+        Err(_) => scratch(),
+    }
+}
+
 /// Every how many-th case of a matrix is tried: of the sample that a person waits for, of the larger one in `.ci/run`
 /// (`OOB_CRASH_ALL=1`), and every one with `OOB_FAULTS_ALL=1`.
 #[must_use]
 pub fn stride(sample: usize, larger: usize) -> usize {
-    let asked = |name: &str| env::var_os(name).is_some();
-    match (asked("OOB_FAULTS_ALL"), asked("OOB_CRASH_ALL")) {
+    match (whole(), env::var_os("OOB_CRASH_ALL").is_some()) {
         (true, _) => 1,
         (_, true) => larger,
         _ => sample,
     }
+}
+
+/// True where the whole of each matrix is asked for, which takes hours.
+#[must_use]
+pub fn whole() -> bool {
+    env::var_os("OOB_FAULTS_ALL").is_some()
 }
 
 /// Says, past the test runner's capture, what is not tested here.
@@ -117,6 +130,8 @@ impl Machine {
         let mut process = Command::new(program("oob-sim"))
             .args(["machine", "--profile", profile, "--until-stdin-closes", "--time-scale", "0.05", "--dir"])
             .arg(dir)
+            .arg("--keep-primes")
+            .arg(build_directory().join("scratch/primes"))
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
