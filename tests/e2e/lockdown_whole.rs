@@ -215,6 +215,16 @@ fn what_fails_on_the_way_is_ended_by_a_next_run() {
     }
 }
 
+/// Before its event: what the escrow knows of MEBx does not hang on that.
+#[test]
+fn killed_once_amt_is_off_a_next_run_still_knows_the_mebx_password() {
+    let scratch = scratch();
+    let story =
+        Story::new("vpro-desktop-amt16", scratch.path(), &["--fault", &format!("{OFF}=kill-peer-after")]);
+    assert_eq!(code(&story.run()), None, "killed");
+    story.assert_locked(&story.run());
+}
+
 #[test]
 fn killed_at_any_point_a_next_run_ends_with_amt_off_or_names_the_credential() {
     let mut tried = 0;

@@ -115,6 +115,30 @@ fn where_no_handshake_can_be_seen_the_certificate_before_stays() {
     }
 }
 
+/// The next run asks over cleartext, where both answer alike.
+#[test]
+fn where_no_handshake_can_be_seen_an_unfinished_rotation_is_told_and_loses_no_certificate() {
+    let scratch = scratch();
+    let fault = "wsman:AMT_SetupAndConfigurationService.CommitChanges=kill-peer-after#2";
+    // A TCP peer is not killed: over MEI, the agent is.
+    let ours = Ours::with(scratch.path(), "vpro-desktop-amt12", TLS, &["--fault", fault]);
+    let before = ours.serving();
+    assert_eq!(code(&ours.rotate()), None, "killed");
+    let serving = ours.serving();
+    assert_ne!(serving, before, "committed");
+    let next = json(&apply(&ours.machine, &ours.org.policy, &ours.out));
+    assert_eq!(
+        (&next["exit_code"], &next["reason"]),
+        (&9.into(), &"certificate-not-proven".into()),
+        "{}",
+        next["text"]
+    );
+    let run = ours.rotate();
+    assert_eq!(code(&run), Some(0), "{}", text(&run.stdout));
+    assert!(ours.tls()["certificates"].to_string().contains(&serving), "the one that may be served stays");
+    ours.assert_at_target(&serving, "after it");
+}
+
 #[test]
 fn without_tls_in_policy_the_password_alone_is_replaced() {
     let scratch = scratch();

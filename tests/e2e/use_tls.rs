@@ -110,9 +110,46 @@ fn where_no_handshake_shows_tls_a_commit_counts_when_it_was_answered() {
         assert_eq!((exit, &state["tls"]["committed"][0]["enabled"]), (Some(0), &true.into()), "{once}");
         assert_eq!(state["counters"][COMMIT], 2, "{once}");
     }
-    let (exit, result, _) = run("drop-after#*");
+    // A number that nobody knows is no refusal.
+    let (exit, _, state) = run("odd-values");
+    assert_eq!((exit, &state["tls"]["committed"][0]["enabled"]), (Some(0), &true.into()));
+    let (exit, result, state) = run("drop-after#*");
     assert_eq!((exit, &result["reason"]), (Some(9), &"amt-incomplete".into()), "{}", result["text"]);
     assert!(result["text"].as_str().unwrap().contains("does not say that it committed TLS"), "{result}");
+    assert_eq!(state["counters"][COMMIT], 4, "tried again, and not for ever");
+}
+
+#[test]
+fn cleartext_that_still_answers_is_no_end_where_the_commit_was_lost() {
+    for profile in ["vpro-desktop-amt15", "vpro-desktop-amt16"] {
+        let scratch = scratch();
+        let org = Org::new(scratch.path(), "tls = \"required\"");
+        let fault = ["--fault", "wsman:AMT_SetupAndConfigurationService.CommitChanges=drop-before"];
+        let arguments = [&org.trusted(), fault.as_slice()].concat();
+        let machine = Machine::start(profile, &scratch.path().join("vpro"), &arguments);
+        let run = apply(&machine, &org.policy, &scratch.path().join("out"));
+        assert_eq!(code(&run), Some(0), "{profile}: {}", text(&run.stdout));
+        assert_eq!(outcome(&json(&run))["evidence"]["tls_handshake"], "seen");
+    }
+}
+
+#[test]
+fn tls_that_somebody_switched_off_is_drift() {
+    let dir = scratch();
+    let org = Org::new(dir.path(), "tls = \"required\"");
+    let start = |name: &str, more: &[&str]| {
+        let arguments = [&org.trusted(), more].concat();
+        Machine::start("vpro-desktop-amt16", &dir.path().join(name), &arguments)
+    };
+    let first = start("first", &[]);
+    assert_eq!(code(&apply(&first, &org.policy, &dir.path().join("one"))), Some(0));
+    let before = first.state()["counters"]["connect:pthi"].as_u64().unwrap();
+    let machine = start("second", &["--fault", &format!("connect:pthi=tls-off#{}", before + 1)]);
+    let out = dir.path().join("two");
+    assert_eq!(code(&apply(&machine, &org.policy, &out)), Some(0));
+    let next = json(&apply(&machine, &org.policy, &out));
+    assert_eq!((&next["exit_code"], &next["reason"]), (&9.into(), &"tls-off".into()), "{}", next["text"]);
+    assert_ne!(next["capability"]["channels"][0]["state"], "verified");
 }
 
 #[test]

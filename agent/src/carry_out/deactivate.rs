@@ -230,7 +230,7 @@ fn begin(run: &mut Run<'_>, leaving: &Leaving<'_>, way: Way) -> Result<(), Failu
     let entry =
         JournalEntry::Leaving { realm: leaving.realm.as_str().to_owned(), call: way.call().to_owned() };
     run.journal.append(entry).map_err(|error| Failure {
-        text: format!("writing the journal: {error}; AMT was not touched"),
+        text: format!("writing the journal: {error}; AMT was not told {}", way.call()),
         ..Failure::not_stored(&error)
     })
 }
@@ -309,7 +309,11 @@ async fn settle<'m>(
             }
             (Ok((ControlMode::None, ProvisioningState::In)), _, true) if !stopped => {
                 stopped = true;
-                begin(run, leaving, Way::Stop)?;
+                begin(run, leaving, Way::Stop).map_err(|failure| {
+                    let text =
+                        format!("{} was sent and AMT is in provisioning; {}", way.call(), failure.text);
+                    Failure::indeterminate(text)
+                })?;
                 // What comes of it is seen.
                 let _ = send(run, leaving, Way::Stop).await;
                 until = run.machine.until(SHOWS);

@@ -15,6 +15,7 @@ use super::amt::{Pthi, Trouble};
 use super::failure::Failure;
 use super::lme::Lme;
 use super::peer::{Die, Peer, Pin, is_tls_only, makes_its_own};
+use super::settings::local_tls;
 use super::{Run, failed, outcome, with_evidence};
 use crate::machine::Machine;
 use crate::state::{JournalEntry, Kind, unhex};
@@ -232,14 +233,19 @@ pub(super) async fn look<'a>(
 /// # Errors
 /// A sentence for people where AMT does not answer.
 pub async fn login_realm(machine: &Machine, history: &History) -> Result<String, String> {
-    let realm = ask_realm(machine, claimed(history)).await.map_err(|failure| failure.text)?;
+    let (realm, _) = ask_realm(machine, claimed(history)).await.map_err(|failure| failure.text)?;
     Ok(realm.as_str().to_owned())
 }
 
-async fn ask_realm(machine: &Machine, known: Option<Pin>) -> Result<Realm, Failure> {
+/// The realm, and whether it was asked over TLS.
+async fn ask_realm(machine: &Machine, known: Option<Pin>) -> Result<(Realm, bool), Failure> {
     let mut lme = Lme::expecting(machine, known).await?;
-    Ok(probe_realm(&mut lme).await?.realm)
+    let realm = probe_realm(&mut lme).await?.realm;
+    Ok((realm, lme.is_tls()))
 }
+
+/// How long after the others the ports of TLS may come.
+const TLS_COMES: Duration = Duration::from_secs(30);
 
 /// The certificate that the last proof saw.
 fn claimed(history: &History) -> Option<Pin> {
@@ -262,13 +268,26 @@ pub(super) async fn confirm(run: &mut Run<'_>, step: &Step, realm: &str, last_pr
     run.progress.begin("amt: seeing that it is still the one we proved");
     let mut seen = ask_realm(run.machine, claimed(run.history)).await;
     let mut half_done = false;
-    if let (Err(_), Some(other)) = (&seen, unproven(run.history))
-        && let Ok(realm) = ask_realm(run.machine, Some(other)).await
-    {
-        (seen, half_done) = (Ok(realm), true);
+    // The TLS ports may come later than the others.
+    let expects_tls = claimed(run.history).is_some() && local_tls(run);
+    let until = run.machine.until(TLS_COMES);
+    while expects_tls && matches!(seen, Ok((_, false))) && !until.is_over() {
+        run.machine.pause(ASK_EVERY).await;
+        seen = ask_realm(run.machine, claimed(run.history)).await;
+    }
+    if let Some(other) = unproven(run.history) {
+        match &seen {
+            // Where AMT is asked over cleartext, nothing tells which of the two it serves.
+            Ok((_, is_tls)) => half_done = !is_tls,
+            Err(_) => {
+                if let Ok(realm) = ask_realm(run.machine, Some(other)).await {
+                    (seen, half_done) = (Ok(realm), true);
+                }
+            }
+        }
     }
     run.progress.end(if seen.is_ok() { "done" } else { "failed" });
-    let seen = match seen {
+    let (seen, is_tls) = match seen {
         Ok(seen) => seen,
         Err(failure) => return failure.outcome(step),
     };
@@ -281,8 +300,21 @@ pub(super) async fn confirm(run: &mut Run<'_>, step: &Step, realm: &str, last_pr
                 Exit::Drift,
                 "certificate-not-proven",
                 format!(
-                    "AMT serves the certificate that an earlier run of ours was giving it when it ended, and no proof tells \
-                     of it: open AMT's credential ({}) and run again with `--known-credential FILE --rotate`",
+                    "AMT serves the certificate that an earlier run of ours was giving it when it ended, or the one before, and no \
+                     proof tells which: open AMT's credential ({}) and run again with `--known-credential FILE --rotate`",
+                    oob_policy::shown(&ours.escrow)
+                ),
+            ),
+            [("realm", seen.as_str().into()), ("event", ours.event.as_str().into())],
+        ),
+        Some(ours) if expects_tls && !is_tls => with_evidence(
+            failed(
+                step,
+                Exit::Drift,
+                "tls-off",
+                format!(
+                    "AMT answers without the TLS that we proved: somebody switched it off; open AMT's credential ({}) and run \
+                     again with `--known-credential FILE --rotate`",
                     oob_policy::shown(&ours.escrow)
                 ),
             ),

@@ -21,8 +21,9 @@ use super::ours::{ASK_EVERY, look};
 use super::peer::{Die, Pin, quirks};
 use super::proof::{ADMIN, Client, SETTLE, cnonce, ha1};
 use super::settings::{marked, mutating};
+use crate::error::chain_of;
 use crate::secrets::Password;
-use crate::state::{Answer, JournalEntry, hex};
+use crate::state::{Answer, JournalEntry, StateError, hex};
 
 /// How long the ports may be away, and the state may take to show (reference/amt.md 3.3, 5.9).
 const RESTART: Duration = Duration::from_secs(90);
@@ -154,7 +155,7 @@ async fn configure<'m>(
     if realm != *before {
         // This very AMT, by its leaf, names another one since: a later run must know it as ours all the same.
         let noted = run.journal.append(JournalEntry::Realm { realm: realm.as_str().to_owned() });
-        noted.map_err(|error| Failure::not_stored(&error))?;
+        noted.map_err(|error| unwritten(&error, "AMT was not given a password"))?;
     }
     let said = marked("SetAdminAclEntryEx", admin.set_admin_password(&ha1(&realm, password))).await;
     said.map_err(|error| {
@@ -188,6 +189,10 @@ async fn logged_in<'l, 'm>(
     Ok(second)
 }
 
+fn unwritten(error: &StateError, so: &str) -> Failure {
+    Failure { text: format!("writing the journal: {}; {so}", chain_of(error)), ..Failure::not_stored(error) }
+}
+
 /// Sends the commit once, and watches AMT until it shows that it took it, or did not.
 async fn commit<'m>(
     run: &mut Run<'m>,
@@ -197,7 +202,7 @@ async fn commit<'m>(
 ) -> Result<(), Failure> {
     run.journal
         .append(JournalEntry::Sending { call: COMMIT.into() })
-        .map_err(|error| Failure::not_stored(&error))?;
+        .map_err(|error| unwritten(&error, "what AMT was given was not committed"))?;
     let said = marked(COMMIT, admin.commit_changes()).await;
     drop(admin);
     let answer = answered(&said);

@@ -21,6 +21,8 @@ use crate::state::{JournalEntry, hex};
 pub(super) struct Pruned {
     /// SHA-256 (hex) of certificates that are gone.
     pub(super) removed: Vec<String>,
+    /// How many of their keys are gone too: another certificate may be for the same one.
+    keys: usize,
     /// Why something is left. It hurts nobody: TLS is as it should be.
     pub(super) left: Option<String>,
 }
@@ -32,13 +34,17 @@ pub(super) async fn prune(run: &Run<'_>, session: &mut Session<'_>, serving: &st
     if let Some(before) = run.history.amt.as_ref().and_then(|ours| ours.tls_pin.as_ref()).filter(|_| !shaken)
     {
         ours.remove(before);
+        // Nor is it known whether that one ever gave way to the one that came after it.
+        if let Some(sent) = &run.history.tls_pin_sent {
+            ours.remove(sent);
+        }
     }
     let mut pruned = Pruned::default();
     if ours.is_empty() {
         return pruned;
     }
     let mut admin = log_in(session).await;
-    if let Err(why) = remove(&mut admin, &ours, &mut pruned.removed).await {
+    if let Err(why) = remove(&mut admin, &ours, &mut pruned).await {
         pruned.left = Some(why);
     }
     pruned
@@ -59,7 +65,7 @@ fn ours(run: &Run<'_>, serving: &str) -> BTreeSet<String> {
 async fn remove(
     admin: &mut Client<'_, '_>,
     ours: &BTreeSet<String>,
-    removed: &mut Vec<String>,
+    pruned: &mut Pruned,
 ) -> Result<(), String> {
     let certificates = all::<PublicKeyCertificate>(admin).await?;
     let pin = |it: &PublicKeyCertificate| it.der().map(|der| hex(&certificate_pin(&der)));
@@ -81,7 +87,7 @@ async fn remove(
             return Err(format!("{} is still referred to", oob_policy::shown(id)));
         }
         delete::<PublicKeyCertificate>(admin, id).await?;
-        removed.extend(pin(certificate));
+        pruned.removed.extend(pin(certificate));
         let spki = spki_of(&der);
         let is_its = |pair: &&PublicPrivateKeyPair| {
             spki.is_some() && pair.der_key.as_deref().and_then(public_key_from_pkcs1) == spki
@@ -100,6 +106,7 @@ async fn remove(
             continue;
         }
         delete::<PublicPrivateKeyPair>(admin, key).await?;
+        pruned.keys += 1;
     }
     Ok(())
 }
@@ -129,8 +136,13 @@ impl Pruned {
     /// As a clause; none where there was nothing to remove.
     pub(super) fn sentence(&self) -> Option<String> {
         match &self.left {
-            Some(why) => Some(format!("the certificate before is still stored in AMT, unused ({why})")),
+            Some(why) => {
+                Some(format!("the certificate before or its key may still be stored in AMT, unused ({why})"))
+            }
             None if self.removed.is_empty() => None,
+            None if self.keys < self.removed.len() => {
+                Some("the certificate before was removed from AMT".to_owned())
+            }
             None => Some("the certificate before was removed from AMT with its key".to_owned()),
         }
     }

@@ -98,7 +98,7 @@ pub(super) fn applicable(mode: ControlMode, wanted: &AmtSettings) -> AmtSettings
 
 /// Whether AMT's local ports are to speak TLS too, so that its certificate can be seen served from here. What came
 /// before AMT 15 has no cipher in common with this build (reference/amt.md 0.5).
-fn local_tls(run: &Run<'_>) -> bool {
+pub(super) fn local_tls(run: &Run<'_>) -> bool {
     amt_major(run).is_some_and(|major| major >= 15)
 }
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use oob_policy::{Exit, TlsLeaf, shown};
+use oob_policy::{TlsLeaf, shown};
 use oob_wsman::classes::Reference;
 use oob_wsman::classes::amt::{GeneralSettings, commit_changes};
 use oob_wsman::classes::certificates::{
@@ -24,7 +24,7 @@ use super::addresses::{Addresses, Kept};
 use super::failure::{Failure, WsError, described};
 use super::mutual::{self, Clients};
 use super::peer::{Die, Pin, is_tls_only, makes_its_own};
-use super::proof::Client;
+use super::proof::{Client, SETTLE};
 use super::prune::{self, Pruned};
 use super::settings::{go_on, log_in, marked, mutating, refused};
 use super::setup::Session;
@@ -39,6 +39,14 @@ const KEY_PAUSE: Duration = Duration::from_secs(3);
 /// Committed settings restart the ports, which may take a minute (reference/amt.md 5.9).
 const RESTART: Duration = Duration::from_secs(90);
 const ASK_EVERY: Duration = Duration::from_secs(2);
+/// Between commits that were not answered: ports that restart are away for seconds to a minute.
+const COMMIT_PAUSES: [Duration; 3] =
+    [Duration::from_secs(5), Duration::from_secs(20), Duration::from_secs(60)];
+/// Not ready, generating keys, blocked by a component, in progress (reference/amt.md 7).
+const NOT_NOW: [PtStatus; 4] = [PtStatus(2), PtStatus(2061), PtStatus(2076), PtStatus(2082)];
+
+/// Nobody saw the new certificate served.
+const NOT_SEEN: &str = "tls-not-seen";
 
 /// TLS that is on.
 pub(super) struct Secured {
@@ -146,20 +154,20 @@ pub(super) async fn secure(
         switch_on(&mut admin, LOCAL, None, None).await?;
     }
     session.login = admin.into_login();
-    commit(run, session, local).await?;
+    let committed = commit(run, session, local).await?;
     if local {
         session.lme.pin_to(pin);
     }
     let served = Served { certificate, der, required, local, clients };
-    let mut seen = read_back(run, session, &served, before).await;
+    let mut seen = read_back(run, session, &served, before, committed).await;
     if let Err(failure) = &seen
-        && failure.exit == Exit::Indeterminate
+        && failure.cause == NOT_SEEN
         && let Some(old) = one_before(run, session, old, local).await
     {
         let why = failure.text.clone();
         if put_again(run, session, &served, old).await? {
             session.lme.pin_to(pin);
-            seen = read_back(run, session, &served, before).await;
+            seen = read_back(run, session, &served, before, true).await;
         }
         // Where neither answers, nobody can tell.
         if seen.is_err() && answers_with(session, old).await {
@@ -280,32 +288,37 @@ async fn switch_on(
 }
 
 /// The ports restart while AMT answers, so its answer may be lost, and what was put reads as put whether it came into force
-/// or not (reference/amt.md 5.9 item 8). Where a handshake will show what came of it that is enough (`shown`); elsewhere
-/// only AMT's word counts, and it is asked again until it gives it.
-async fn commit(run: &Run<'_>, session: &mut Session<'_>, shown: bool) -> Result<(), Failure> {
-    let until = run.machine.until(RESTART);
+/// or not (reference/amt.md 5.9 item 8). Where a handshake will show what came of it, a lost answer is none (false);
+/// elsewhere only AMT's word counts, and it is asked again: the second time nothing is left that restarts.
+async fn commit(run: &Run<'_>, session: &mut Session<'_>, shown: bool) -> Result<bool, Failure> {
+    let mut pauses = COMMIT_PAUSES.iter();
     let mut admin = go_on(session);
     loop {
-        match marked("CommitChanges", admin.invoke(&commit_changes())).await {
-            Ok(()) => return Ok(()),
-            Err(WsError::OutcomeUnknown { .. }) if shown => return Ok(()),
-            Err(error) if !is_lost(&error) => return Err(refused("TLS", &error)),
-            Err(error) if until.is_over() => {
-                let text = format!("AMT does not say that it committed TLS: {}", described(&error));
-                return Err(Failure::unchanged("tls-not-committed", text));
-            }
-            Err(_) => run.machine.pause(ASK_EVERY).await,
+        let lost = match marked("CommitChanges", admin.invoke(&commit_changes())).await {
+            Ok(()) => return Ok(true),
+            Err(error) if is_no_answer(&error) => error,
+            Err(error) => return Err(refused("TLS", &error)),
+        };
+        if shown {
+            return Ok(false);
         }
+        let Some(pause) = pauses.next() else {
+            let text = format!("AMT does not say that it committed TLS: {}", described(&lost));
+            return Err(Failure::unchanged("tls-not-committed", text));
+        };
+        run.machine.pause(*pause).await;
         admin = log_in(session).await;
     }
 }
 
-/// Nothing that AMT said of the call arrived.
-fn is_lost(error: &WsError) -> bool {
-    matches!(
-        error,
-        WsError::OutcomeUnknown { .. } | WsError::Transport(_) | WsError::Http(HttpError::Status { .. })
-    )
+/// It says nothing of whether AMT did it: a number that the call does not have is no refusal, and not ready or busy is none
+/// of a commit that may have been the one before.
+fn is_no_answer(error: &WsError) -> bool {
+    match error {
+        WsError::OutcomeUnknown { .. } | WsError::Transport(_) => true,
+        WsError::ReturnValue(error) => !error.is_known() || NOT_NOW.contains(&error.status()),
+        _ => false,
+    }
 }
 
 /// What should be served.
@@ -318,38 +331,58 @@ struct Served<'a> {
     clients: Option<Clients<'a>>,
 }
 
-/// Over a login of its own, once the ports are up again.
+/// Over a login of its own, once the ports are up again. Cleartext that still answers is no end: TLS comes later, or with
+/// the commit that was lost (`committed`: it was not).
 async fn read_back(
     run: &Run<'_>,
     session: &mut Session<'_>,
     served: &Served<'_>,
     before: Option<&Addresses>,
+    committed: bool,
 ) -> Result<Kept, Failure> {
     let until = run.machine.until(RESTART);
-    let addresses = loop {
+    let (mut committed, mut refused_once) = (committed, false);
+    loop {
         let mut admin = log_in(session).await;
-        match admin.get_with::<TlsSettingData>(&[("InstanceID", REMOTE)]).await {
-            Ok(remote) => {
+        let remote = admin.get_with::<TlsSettingData>(&[("InstanceID", REMOTE)]).await;
+        session.login = admin.into_login();
+        // A handshake with the pinned certificate is what the TLS ports alone can give.
+        let in_force = !served.local || session.lme.is_tls();
+        if let (false, Some(pin)) = (in_force, session.lme.pin()) {
+            session.lme.pin_to(pin); // looks for them anew
+        }
+        match remote {
+            Ok(remote) if in_force => {
+                let mut admin = go_on(session);
                 check(&mut admin, served, remote).await?;
-                break addresses::keep(&mut admin, before).await?;
+                return addresses::keep(&mut admin, before).await;
+            }
+            Ok(_) if until.is_over() => return Err(differs("its local ports", "TLS", "cleartext")),
+            // Once: what it restarts takes its time again.
+            Ok(_) if !committed => {
+                commit(run, session, true).await?;
+                committed = true;
+            }
+            Ok(_) => {}
+            // Right after a restart AMT may call the right password wrong for some seconds (reference/amt.md 0.7).
+            Err(WsError::Unauthorized { .. }) if !refused_once => {
+                refused_once = true;
+                run.machine.pause(SETTLE).await;
             }
             // An answer of WS-Man is one.
-            Err(error) if !is_lost(&error) => return Err(refused("TLS", &error)),
+            Err(error)
+                if !matches!(error, WsError::Transport(_) | WsError::Http(HttpError::Status { .. })) =>
+            {
+                return Err(refused("TLS", &error));
+            }
             Err(error) if until.is_over() => {
-                return Err(Failure::indeterminate(format!(
-                    "AMT does not answer with its new certificate ({}); escrow holds its password",
-                    described(&error)
-                )));
+                let text = format!("AMT does not answer with its new certificate ({})", described(&error));
+                return Err(Failure::unchanged(NOT_SEEN, text));
             }
             Err(_) => {}
         }
         run.machine.pause(ASK_EVERY).await;
-    };
-    // A handshake with the pinned certificate is what the TLS ports alone can give.
-    if served.local && !session.lme.is_tls() {
-        return Err(differs("its local ports", "TLS", "cleartext"));
     }
-    Ok(addresses)
 }
 
 async fn check(

@@ -117,6 +117,10 @@ impl Device {
                     inner.amt.restart_me();
                     Some(Fault::DropBefore)
                 }
+                Some(Fault::TlsOff) => {
+                    inner.amt.switch_tls_off();
+                    None
+                }
                 fault => fault,
             }
         })

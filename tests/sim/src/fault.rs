@@ -35,6 +35,8 @@ pub enum Fault {
     Errno(i32),
     /// The whole ME restarts: nothing was done, the connection closes, and what was not committed is lost.
     MeRestart,
+    /// Somebody who has the password switched TLS off before the call, which goes its way.
+    TlsOff,
     /// The call takes effect and is answered; for ten (scaled) seconds every login is then refused
     /// (`reference/amt.md` 0, fact 7).
     Settle401,
@@ -97,6 +99,7 @@ impl FromStr for Fault {
             "long" => Self::Long,
             "wrong-command" => Self::WrongCommand,
             "me-restart" => Self::MeRestart,
+            "tls-off" => Self::TlsOff,
             "settle-401" => Self::Settle401,
             "redirect" => Self::Redirect,
             "basic" => Self::Basic,

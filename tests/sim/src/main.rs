@@ -59,8 +59,8 @@ struct Machine {
     /// CALL is a call's name as in sim/state.json (connect:pthi, pthi:0x0400006b, http:anonymous, tls:handshake,
     /// wsman:AMT_GeneralSettings.Get) or call:N, the N-th of all calls. #k is the k-th call of that name (1 unless
     /// said), #* every one. FAULT: return-value:N fault http-400 http-401 http-500 drop-before drop-after stall
-    /// garbage kill-peer-before kill-peer-after short long wrong-command errno:N settle-401 me-restart redirect basic
-    /// other-realm huge no-fields odd-values.
+    /// garbage kill-peer-before kill-peer-after short long wrong-command errno:N settle-401 me-restart tls-off redirect
+    /// basic other-realm huge no-fields odd-values.
     #[arg(long = "fault", value_name = "CALL=FAULT[#k]", verbatim_doc_comment)]
     faults: Vec<Spec>,
     /// Multiplies every waiting time of the firmware; goes into ports.json for the agent.

@@ -270,6 +270,14 @@ impl Store {
         self.committed = Committed { settings: self.settings.clone(), identity, context: self.context };
     }
 
+    /// No TLS on either side, at once.
+    pub fn switch_off(&mut self) {
+        for settings in &mut self.settings {
+            settings.enabled = false;
+        }
+        self.commit();
+    }
+
     /// Back to what is in effect.
     pub fn forget_uncommitted(&mut self) {
         self.settings = self.committed.settings.clone();

@@ -238,7 +238,9 @@ fn lock(mhc: bool, own_mebx: bool, skipped: Vec<String>, case: &Case<'_>) -> Ste
 }
 
 pub(super) fn already(by: Option<LockedDown>, skipped: Vec<String>, case: &Case<'_>) -> Step {
-    let (event, mebx_escrow) = by.map_or((None, None), |by| (Some(by.event), by.mebx_escrow));
+    // A run of ours that died before its event gave MEBx its password all the same.
+    let (event, mebx_escrow) =
+        by.map_or_else(|| (None, case.history.mebx.clone()), |by| (Some(by.event), by.mebx_escrow));
     let whose = event.as_ref().map_or(String::new(), |event| format!(", as event {event} says"));
     let reason = case
         .reason(&format!("asks to neutralize, and AMT reports itself disabled{whose}{}", before(&skipped)));

@@ -20,6 +20,11 @@ impl Amt {
         status::OK
     }
 
+    /// As if somebody put both AMT_TLSSettingData and committed.
+    pub fn switch_tls_off(&mut self) {
+        self.store.switch_off();
+    }
+
     /// `GenerateKeyPair`.
     ///
     /// # Errors
