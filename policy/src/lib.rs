@@ -63,7 +63,7 @@ pub use report::{
 pub use shown::{deceives, shown};
 pub use use_amt::{
     AmtSettings, AmtWishes, Consent, ModeWish, MutualWish, PowerWish, Reference, Scope, TlsCa, TlsWish,
-    WifiSecurity, WifiWish, is_mutual_word,
+    WifiSecurity, WifiWish, amt_reach, is_mutual_word,
 };
 pub use verify::{
     Ability, AmtResult, AmtSeen, Claims, Cleartext, Evidence, FlashEvidence, Lockdown, Look, Moment, Mutual,

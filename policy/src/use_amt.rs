@@ -1,8 +1,10 @@
 //! What a rule asks of AMT, as types. The file form is a list of settings ([`crate::Setting`]), checked when it was read.
 
 mod network;
+mod ports;
 
 pub use network::{MutualWish, PowerWish, WifiSecurity, WifiWish, is_mutual_word};
+pub use ports::amt_reach;
 
 use serde::{Deserialize, Serialize};
 

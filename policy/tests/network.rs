@@ -7,8 +7,8 @@ mod case;
 
 use case::{Case, NOW};
 use oob_policy::{
-    AmtSettings, Exit, Fact, MutualWish, NamedFiles, PowerWish, StepKind, TlsLeaf, TlsWish, Value,
-    WifiSecurity, WifiWish, WiredBefore,
+    AmtSettings, Assessment, Exit, Fact, MutualWish, NamedFiles, Outcome, PowerWish, Status, StepKind,
+    TlsLeaf, TlsWish, Value, WifiSecurity, WifiWish, WiredBefore, assess,
 };
 
 const WIFI: &str = "wifi_ssid = \"Acme\", wifi_security = \"wpa3-sae\", wifi_passphrase = \"file:/wifi\"";
@@ -223,4 +223,54 @@ fn addresses_that_were_not_compared_are_drift_until_somebody_logs_in() {
     assert_eq!(open("Digest:11").steps(), ["amt.confirm"]);
     let known = open("Digest:11").context(|it| it.known_credential = true);
     assert_eq!(known.steps(), ["amt.confirm"]);
+}
+
+/// What was proven of TLS says which port other machines use, and not what policy wishes.
+#[test]
+fn a_port_that_was_closed_is_no_way_to_amt() {
+    let reach = |case: &Case, outcome: Outcome| {
+        let plan = case.plan();
+        let report = assess(&Assessment {
+            policy: &case.policy,
+            detection: &case.detection,
+            history: &case.history,
+            context: &case.context,
+            plan: &plan,
+            outcomes: &[outcome],
+            device_id: "d1-abc",
+            run_id: "0190-run",
+            time: "2027-01-15T08:00:00Z",
+            version: "0.1.0",
+        });
+        report.capability.channels[0].reach.clone()
+    };
+    let both = ["16993/https-digest", "16992/http-digest"];
+    for (words, ports) in [
+        (&["sol = true"][..], &both[1..]),
+        (&["sol = true", "tls = required"], &both[..1]),
+        (&["tls = optional"], &both[..]),
+    ] {
+        let settings: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let ended = |step: &str, status| Outcome {
+            step: step.to_owned(),
+            status,
+            changed: status == Status::Done,
+            exit: Exit::Satisfied,
+            cause: None,
+            text: String::new(),
+            evidence: [
+                ("proof".to_owned(), "read-back".into()),
+                ("settings".to_owned(), settings.clone().into()),
+            ]
+            .into(),
+        };
+        let first = using("tls = \"required\"").fact("intel.amt.version", "15.0.45");
+        assert_eq!(reach(&first, ended("amt.setup-ccm", Status::Done)), ports, "{words:?}");
+        let mut later =
+            using("tls = \"required\"").amt("post", "ccm").ours(1).fact("intel.amt.version", "15.0.45");
+        if let Some(ours) = &mut later.history.amt {
+            ours.settings.clone_from(&settings);
+        }
+        assert_eq!(reach(&later, ended("amt.confirm", Status::AlreadySo)), ports, "{words:?}");
+    }
 }

@@ -137,6 +137,10 @@ fn what_a_later_policy_asks_is_added_with_the_credential() {
         let named = result["outcomes"][0]["evidence"]["escrow"].as_str().unwrap().to_owned();
         assert!(live(&state, &out).iter().any(|file| name(file) == named), "{form}");
         assert_eq!(escrow_files(&out).len(), if form == "line" { 2 } else { 1 }, "{form}");
+        // The one of before knew nothing of TLS.
+        let port = if form == "line" { "16993/https-digest" } else { "16992/http-digest" };
+        assert_eq!(open(&live(&state, &out)[0])["endpoint"], "16992/http-digest", "{form}");
+        assert!(escrow_files(&out).iter().any(|file| open(file)["endpoint"] == port), "{form}");
         assert_rests(&machine, &more.policy, &out);
         drop(org);
     }
@@ -193,6 +197,8 @@ fn a_new_password_replaces_the_one_that_was_given() {
         let now = live(&state, &out);
         assert_eq!(now.len(), 1);
         assert_ne!(now[0], old, "{settings}: the old password still works");
+        let port = if settings.contains("tls") { "16993/https-digest" } else { "16992/http-digest" };
+        assert_eq!((&open(&old)["endpoint"], &open(&now[0])["endpoint"]), (&port.into(), &port.into()));
         assert_eq!(result["outcomes"][0]["evidence"]["escrow"], name(&now[0]).as_str());
         // What was proven of its settings and of MEBx stays proven.
         let told = result["findings"].to_string();

@@ -73,6 +73,7 @@ fn client_control_mode_is_committed_and_rests_there() {
             "{profile}"
         );
         assert!(evidence["quirks"][0].as_str().unwrap().starts_with("Q-AMT-0001"), "{evidence}");
+        assert_eq!(sealed(&out, "amt")[0]["endpoint"], "16993/https-digest", "{profile}");
         // Without a word of policy on TLS, what it shows since is what a later run holds it to.
         let state = machine.state();
         assert_eq!(state["tls"]["serving"], evidence["tls_certificate_sha256"], "{profile}");

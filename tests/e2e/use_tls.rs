@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use oob_tests::provisioning::{Org, SETTINGS, ca_key, policy};
 use oob_tests::{Machine, code, files, installed, json, scratch, text};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa};
-use serde_json::Value;
+use serde_json::{Value, json as value};
 
 use crate::honesty::{passwords_outside_escrow, sealed};
 use crate::remote::payload;
@@ -63,9 +63,14 @@ fn the_certificate_is_served_and_cleartext_is_closed() {
             serde_json::from_slice(&fs::read(machine.dir.join("ports.json")).unwrap()).unwrap();
         assert!(ports.get("16993").is_some() && ports.get("16992").is_none(), "{profile}: {ports}");
         assert_eq!(passwords_outside_escrow(&state, &out), None, "{profile}");
+        // What a recovering node is told is the port that is open.
+        let reach = |result: &Value| result["capability"]["channels"][0]["reach"].clone();
+        assert_eq!(reach(&result), value!(["16993/https-digest"]), "{profile}");
+        assert_eq!(sealed(&out, "amt")[0]["endpoint"], "16993/https-digest", "{profile}");
 
         let mutating = machine.mutating_calls();
         let second = apply(&machine, &org.policy, &out);
+        assert_eq!(reach(&json(&second)), value!(["16993/https-digest"]), "{profile}");
         assert_eq!(
             (code(&second), &json(&second)["changed"], &outcome(&json(&second))["status"]),
             (Some(0), &false.into(), &"already_so".into()),

@@ -1,10 +1,13 @@
 //! A new password on its way into the escrow. Nothing leaves here before it is sealed to all recipients, on disk, and
 //! recorded.
 
+use oob_policy::{Rule, TlsWish, amt_reach};
+use oob_wsman::digest::Realm;
 use serde_json::{Value, json};
 
 use super::Run;
 use super::failure::Failure;
+use super::peer::amt_version;
 use crate::escrow::{self, Plain};
 use crate::secrets::Password;
 use crate::state::{Kind, OrgState, wall_time};
@@ -70,6 +73,16 @@ impl Credential<'_> {
         run.chain.record(run.store, Kind::Escrowed, body).map_err(not_stored)?;
         Ok(file)
     }
+}
+
+/// Where other machines will use a password of AMT, as far as that is known when it is sealed: the capability record tells
+/// what was proven after. TLS is what the rule asks for, or what a proof of this AMT holds.
+pub(super) fn endpoint(run: &Run<'_>, realm: &Realm) -> &'static str {
+    let rule = run.rule.and_then(|id| run.policy.rules.iter().find(|rule| rule.id == id));
+    let held = run.history.amt.as_ref().filter(|ours| ours.realm == realm.as_str());
+    let asked = rule.map(Rule::amt).and_then(|wishes| wishes.settings.tls);
+    let tls = asked.or_else(|| held.and_then(|ours| TlsWish::among(&ours.settings)));
+    amt_reach(amt_version(run), tls).last().copied().unwrap_or("16992/http-digest")
 }
 
 fn refuse(cause: &'static str, text: &str) -> Failure {

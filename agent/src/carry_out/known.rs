@@ -319,7 +319,7 @@ pub(super) fn seal(
         channel: "amt",
         generation,
         username: ADMIN,
-        endpoint: "16992/http-digest",
+        endpoint: super::credential::endpoint(run, realm),
         notes: "log in as admin with HTTP digest; sealed anew from a password that an operator gave and AMT took",
     };
     let file = credential.seal(run, password, json!({ "realm": realm.as_str() }))?;

@@ -140,11 +140,14 @@ impl Die {
     }
 }
 
-/// AMT's major version, as it or its engine tells it.
-pub(super) fn amt_major(run: &Run<'_>) -> Option<u32> {
+/// AMT's version, as it or its engine tells it.
+pub(super) fn amt_version<'a>(run: &Run<'a>) -> Option<&'a str> {
     let detection = run.detection;
-    let version = detection.known("intel.amt.version").or_else(|| detection.known("intel.me.version"));
-    version.and_then(|version| version.split('.').next()?.parse().ok())
+    detection.known("intel.amt.version").or_else(|| detection.known("intel.me.version"))
+}
+
+pub(super) fn amt_major(run: &Run<'_>) -> Option<u32> {
+    amt_version(run).and_then(|version| version.split('.').next()?.parse().ok())
 }
 
 /// Whether this AMT speaks TLS alone, and leaves provisioning with `CommitChanges` only.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Run;
 use super::amt::Point;
-use super::credential::Credential;
+use super::credential::{Credential, endpoint};
 use super::failure::{Failure, WsError, answered, described};
 use super::lme::Lme;
 use super::proof::{ADMIN, AGAIN, Client, SETTLE, cnonce, ha1, read_realm};
@@ -88,7 +88,7 @@ fn escrow(run: &mut Run<'_>, realm: &Realm, generation: u32) -> Result<(Password
         channel: "amt",
         generation,
         username: ADMIN,
-        endpoint: "16992/http-digest",
+        endpoint: endpoint(run, realm),
         notes: "log in as admin with HTTP digest; it replaces the password before, which is the one where this fails",
     };
     let (password, file) = credential.escrow(run, json!({ "realm": realm.as_str() }))?;

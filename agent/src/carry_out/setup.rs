@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::acm::{self, Announced, Armed};
 use super::amt::{Point, Pthi};
-use super::credential::Credential;
+use super::credential::{Credential, endpoint};
 use super::failure::{Failure, answered, described};
 use super::lme::Lme;
 use super::ours::{ASK_EVERY, SHOWS, look, take_back};
@@ -417,8 +417,8 @@ fn escrow(run: &mut Run<'_>, realm: &Realm, mode: &Mode) -> Result<(Password, Op
             "log in as admin with HTTP digest; admin control mode can be undone with it, or at the keyboard only"
         }
     };
-    let credential =
-        Credential { channel: "amt", generation, username: ADMIN, endpoint: "16992/http-digest", notes };
+    let endpoint = endpoint(run, realm);
+    let credential = Credential { channel: "amt", generation, username: ADMIN, endpoint, notes };
     let (password, file) = credential.escrow(run, json!({ "realm": realm.as_str() }))?;
     let run_id = run.chain.run().run_id.clone();
     let realm = realm.as_str().to_owned();

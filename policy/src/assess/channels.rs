@@ -4,9 +4,9 @@
 mod network;
 
 use super::Assessment;
-use crate::pattern::version;
 use crate::{
-    Channel, ChannelRecord, ChannelState, Fact, Proof, RootKind, Status, UNKNOWN, Value, shown, step,
+    Channel, ChannelRecord, ChannelState, Fact, Proof, RootKind, Status, TlsWish, UNKNOWN, Value, amt_reach,
+    shown, step,
 };
 
 /// All nine, in the order of [`Channel`].
@@ -177,12 +177,7 @@ fn ours(mut record: ChannelRecord, input: &Assessment<'_>, mode: &str, settings:
     record.control_mode = Some(mode.to_owned());
     let detection = input.detection;
     let text = detection.known("intel.amt.version").or_else(|| detection.known("intel.me.version"));
-    // 16.1 has no cleartext port for other machines any more (reference/amt.md 0).
-    record.reach = match text.and_then(version) {
-        Some(([major, minor, ..], _)) if (major, minor) >= (16, 1) => words(&["16993/https-digest"]),
-        Some(_) => words(&["16992/http-digest"]),
-        None => Vec::new(),
-    };
+    record.reach = words(&amt_reach(text, TlsWish::among(settings)));
     record
 }
 

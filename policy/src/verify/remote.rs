@@ -133,8 +133,7 @@ pub struct Ability {
 
 /// Whether the claim says that AMT's cleartext port is closed.
 pub fn claims_tls_only(claim: &AmtOurs) -> bool {
-    let word = format!("tls = {}", TlsWish::Required.word());
-    claim.settings.contains(&word)
+    TlsWish::among(&claim.settings) == Some(TlsWish::Required)
 }
 
 /// Whether the claim says that AMT's clients must show a certificate.
