@@ -146,6 +146,51 @@ fn what_a_later_policy_asks_is_added_with_the_credential() {
     }
 }
 
+/// KVM's own switch opens no port: without the redirection listener nobody gets to it.
+#[test]
+fn kvm_is_listened_for_with_and_without_the_rest() {
+    let seen = |machine: &Machine| {
+        let settings = &machine.state()["settings"];
+        (settings["kvm"].clone(), settings["listener"].clone(), settings["redirection"].clone())
+    };
+    let none = || 32768.into();
+    for (settings, kvm) in [
+        ("kvm = true", true),
+        ("kvm = true, sol = false, ider = false", true),
+        ("kvm = false, sol = false, ider = false", false),
+    ] {
+        let scratch = scratch();
+        let (_org, machine, out) = ours(scratch.path(), settings, &[]);
+        assert_eq!(seen(&machine), (kvm.into(), kvm.into(), none()), "{settings}");
+        // What says nothing of KVM does not close it.
+        let later = Org::new(scratch.path(), "sol = false, ider = false, consent = \"none\"");
+        raise_serial(&later.policy, 2);
+        let file = opened(&escrow_files(&out)[0], scratch.path());
+        assert_proven(&with(&machine, &later.policy, &out, &[&file], &[]), settings);
+        assert_eq!(seen(&machine), (kvm.into(), kvm.into(), none()), "{settings}");
+        // And SOL that comes and goes leaves it as it was.
+        for (serial, sol, state) in [(3, true, 32770), (4, false, 32768)] {
+            let policy = Org::new(scratch.path(), &format!("sol = {sol}, consent = \"none\""));
+            raise_serial(&policy.policy, serial);
+            assert_proven(&with(&machine, &policy.policy, &out, &[&file], &[]), settings);
+            assert_eq!(seen(&machine), (kvm.into(), (kvm || sol).into(), state.into()), "{settings} {sol}");
+        }
+    }
+}
+
+#[test]
+fn kvm_is_not_told_where_its_listener_does_not_read_back() {
+    let scratch = scratch();
+    let org = Org::new(scratch.path(), "kvm = true");
+    let fault = "wsman:AMT_RedirectionService.Get=no-fields#2";
+    let options = [&org.trusted()[..], &["--fault", fault]].concat();
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &options);
+    let run = apply(&machine, &org.policy, &scratch.path().join("out"));
+    let result = json(&run);
+    assert_eq!((code(&run), &result["reason"]), (Some(9), &"amt-incomplete".into()), "{}", text(&run.stderr));
+    assert!(result["text"].as_str().unwrap().contains("redirection listener"), "{}", result["text"]);
+}
+
 #[test]
 fn a_credential_that_left_the_store_is_sealed_again() {
     let scratch = scratch();

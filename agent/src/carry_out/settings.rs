@@ -185,14 +185,16 @@ async fn write(admin: &mut Client<'_, '_>, wanted: &AmtSettings, name: Option<&s
             mutating("hostname", admin.put(&general)).await?;
         }
     }
-    if wanted.sol.is_some() || wanted.ider.is_some() {
+    if is_redirection(wanted) {
         let mut service = edit::<RedirectionService>(admin, "redirection").await?;
         let state = redirection(wanted, service.enabled_state);
-        let listens = state != Redirection::None;
-        if service.enabled_state != Some(state.state()) {
-            mutating("redirection", admin.invoke(&request_redirection(state))).await?;
+        if let Some(state) = state {
+            if service.enabled_state != Some(state.state()) {
+                mutating("redirection", admin.invoke(&request_redirection(state))).await?;
+            }
+            service.set_number("EnabledState", state.state());
         }
-        service.set_number("EnabledState", state.state());
+        let listens = listens(admin, wanted, state, service.listener_enabled).await?;
         if service.listener_enabled != Some(listens) {
             service.set_bool("ListenerEnabled", listens);
             mutating("redirection", admin.put(&service)).await?;
@@ -237,15 +239,19 @@ async fn check(admin: &mut Client<'_, '_>, wanted: &AmtSettings, name: Option<&s
             return differs("hostname", name, format!("{:?}", general.host_name));
         }
     }
-    if wanted.sol.is_some() || wanted.ider.is_some() {
+    if is_redirection(wanted) {
         let service =
             admin.get::<RedirectionService>().await.map_err(|error| refused("redirection", &error))?;
         let state = redirection(wanted, service.enabled_state);
-        if service.enabled_state != Some(state.state()) {
+        if let Some(state) = state
+            && service.enabled_state != Some(state.state())
+        {
             return differs("sol/ider", &state.state().to_string(), format!("{:?}", service.enabled_state));
         }
-        if service.listener_enabled != Some(state != Redirection::None) {
-            return differs("sol/ider", "listening", format!("{:?}", service.listener_enabled));
+        let listens = listens(admin, wanted, state, service.listener_enabled).await?;
+        if service.listener_enabled != Some(listens) {
+            let seen = format!("{:?}", service.listener_enabled);
+            return differs("redirection listener", &listens.to_string(), seen);
         }
     }
     if let Some(on) = wanted.kvm {
@@ -307,19 +313,48 @@ pub(super) fn refused(what: &str, error: &WsError) -> Failure {
     Failure::unchanged("setting-refused", format!("writing AMT's {what} setting: {}", described(error)))
 }
 
-/// The state that the wishes make of the one that is there.
-fn redirection(wanted: &AmtSettings, present: Option<u32>) -> Redirection {
+/// Whether the redirection service has a part in what is wanted. KVM that is wanted off leaves it alone.
+fn is_redirection(wanted: &AmtSettings) -> bool {
+    wanted.sol.is_some() || wanted.ider.is_some() || wanted.kvm == Some(true)
+}
+
+/// Whether AMT is to listen for redirection: for SOL, for IDER, and for KVM, whose own switch opens no port
+/// (reference/amt.md 5.15). `state` is what [`redirection`] made of the wishes, `present` whether it listens now. A listener
+/// is not taken from KVM that nobody mentions.
+async fn listens(
+    admin: &mut Client<'_, '_>,
+    wanted: &AmtSettings,
+    state: Option<Redirection>,
+    present: Option<bool>,
+) -> Result<bool, Failure> {
+    if wanted.kvm == Some(true) || state != Some(Redirection::None) {
+        return Ok(true);
+    }
+    if wanted.kvm.is_some() || present != Some(true) {
+        return Ok(false);
+    }
+    match admin.get::<KvmRedirectionSap>().await {
+        Ok(kvm) => Ok(kvm.is_enabled()),
+        Err(error) => absent_is_off(false, "kvm", &error).map(|()| false),
+    }
+}
+
+/// The state that the wishes make of the one that is there; none where they mention neither SOL nor IDER.
+fn redirection(wanted: &AmtSettings, present: Option<u32>) -> Option<Redirection> {
+    if wanted.sol.is_none() && wanted.ider.is_none() {
+        return None;
+    }
     let now = |state: Redirection| {
         present == Some(state.state()) || present == Some(Redirection::SolAndIder.state())
     };
     let sol = wanted.sol.unwrap_or(now(Redirection::Sol));
     let ider = wanted.ider.unwrap_or(now(Redirection::Ider));
-    match (sol, ider) {
+    Some(match (sol, ider) {
         (false, false) => Redirection::None,
         (true, false) => Redirection::Sol,
         (false, true) => Redirection::Ider,
         (true, true) => Redirection::SolAndIder,
-    }
+    })
 }
 
 /// `OptInRequired` of IPS_OptInService.
