@@ -234,6 +234,7 @@ impl StepKind {
             | Self::AmtSetupAcm { settings, .. }
             | Self::AmtComplete { settings, .. }
             | Self::AmtRotate { settings, .. }
+            | Self::AmtUpgrade { settings, .. }
             | Self::AmtTakeOver { settings } => Some(settings),
             _ => None,
         }

@@ -118,6 +118,8 @@ fn judge(run: &Output, before: &Value, state: &Value, out: &Path, target: Target
                 amt["state"] == if result["changed"] == true { "verified" } else { "provisioned" },
                 "the record claims more or less than was seen",
             )?;
+            let reach = amt["reach"].to_string();
+            ensure(!(target.tls && reach.contains("16992")), "the record names a port that is closed")?;
             target
                 .unlike_policy(state)
                 .map_or(Ok(()), |what| Err(format!("it says satisfied, and {what}")))?;

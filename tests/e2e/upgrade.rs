@@ -99,6 +99,28 @@ fn ours_goes_up_with_the_credential_and_gets_what_it_could_not_have() {
 }
 
 #[test]
+fn a_ca_over_https_that_is_not_there_is_found_out_before_anything_changes() {
+    let scratch = scratch();
+    let story = Story::new("vpro-desktop-amt18", scratch.path(), "acm", &[]);
+    let roots = std::fs::canonicalize(scratch.path().join("bundle.pem")).unwrap();
+    let wishes = format!(
+        "tls = \"required\", tls_ca_url = \"https://ca.example.test/est\", tls_ca_trust = \"file:{}\", {SETTINGS}",
+        roots.display()
+    );
+    let policy = std::fs::read_to_string(&story.asking).unwrap();
+    std::fs::write(&story.asking, policy.replace(SETTINGS, &wishes)).unwrap();
+    let mutating = story.machine.mutating_calls();
+    let run = story.run();
+    assert_eq!(
+        (code(&run), &json(&run)["reason"], &json(&run)["changed"]),
+        (Some(8), &"tls-ca-unreachable".into(), &false.into()),
+        "{}",
+        text(&run.stdout)
+    );
+    assert_eq!(story.machine.mutating_calls(), mutating);
+}
+
+#[test]
 fn a_certificate_that_is_not_taken_leaves_client_control_mode() {
     for (mode, exit) in [("acm", 8), ("acm-or-ccm", 0)] {
         let scratch = scratch();
