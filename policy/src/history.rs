@@ -41,6 +41,9 @@ pub struct History {
     /// Escrow file of the last password that MEBx took from a run of ours; it outlives every unprovisioning but others'.
     #[serde(default)]
     pub mebx: Option<String>,
+    /// Escrow file of the MEBx password that the run of the open change made, whether or not AMT took it.
+    #[serde(default)]
+    pub mebx_open: Option<String>,
     /// The last run of ours that switched AMT on, unless one switched it off since.
     #[serde(default)]
     pub enabled: Option<Enabled>,

@@ -191,6 +191,35 @@ fn kvm_is_not_told_where_its_listener_does_not_read_back() {
     assert!(result["text"].as_str().unwrap().contains("redirection listener"), "{}", result["text"]);
 }
 
+/// A write that acted in a run that failed or died is no reason to believe what an earlier proof says of that setting.
+fn what_a_failed_run_rewrote_is_not_proven_any_more() {
+    let put = "wsman:IPS_OptInService.Put";
+    for (fault, exit) in [("kill-peer-after", None), ("drop-after", Some(9)), ("garbage", Some(9))] {
+        let strikes = format!("{put}={fault}#2");
+        let (org, machine, out) =
+            ours(scratch.path(), "consent = \"all\", sol = true", &["--fault", &strikes]);
+        let before = fs::read_to_string(&org.policy).unwrap();
+        let other = Org::new(scratch.path(), "consent = \"none\", kvm = true, sol = true");
+        raise_serial(&other.policy, 2);
+        let run = with(&machine, &other.policy, &out, &[&file], &[]);
+        assert_eq!(code(&run), exit, "{fault}: {}\n{}", text(&run.stdout), text(&run.stderr));
+        assert_eq!(machine.state()["settings"]["consent"]["required"], 0, "{fault}: the write acted");
+        if exit.is_some() {
+            let evidence = &json(&run)["outcomes"][0]["evidence"];
+            assert_eq!(evidence["settings"].to_string(), "[\"sol = true\"]", "{fault}");
+        }
+        // Policy is as it was, and AMT is not.
+        fs::write(&org.policy, before).unwrap();
+        raise_serial(&org.policy, 3);
+        let rest = apply(&machine, &org.policy, &out);
+        assert_eq!((code(&rest), &json(&rest)["reason"]), (Some(9), &"amt-incomplete".into()), "{fault}");
+        assert!(json(&rest)["text"].as_str().unwrap().contains("consent = all"), "{}", text(&rest.stdout));
+        assert_proven(&with(&machine, &org.policy, &out, &[&file], &[]), fault);
+        assert_eq!(machine.state()["settings"]["consent"]["required"], u64::from(u32::MAX), "{fault}");
+        assert_rests(&machine, &org.policy, &out);
+    }
+}
+
 #[test]
 fn a_credential_that_left_the_store_is_sealed_again() {
     let scratch = scratch();

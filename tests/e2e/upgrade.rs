@@ -78,6 +78,30 @@ impl Story {
     }
 }
 
+/// What client control mode had is not proven any more where a run that went up rewrote it and failed.
+#[test]
+fn what_is_rewritten_on_the_way_up_is_not_proven_any_more() {
+    let scratch = scratch();
+    let org = Org::new(scratch.path(), "kvm = true, consent = \"none\"");
+    let client = policy(scratch.path(), "control_mode = \"ccm\", sol = true, kvm = false");
+    let options = [&org.trusted()[..], &["--fault", "wsman:IPS_OptInService.Put=fault"]].concat();
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &options);
+    let out = scratch.path().join("out");
+    assert_eq!(code(&apply(&machine, &client, &out)), Some(0));
+    let file = opened(&escrow_files(&out)[0], scratch.path());
+    let asking = |settings: &str, serial: u32| {
+        let policy = Org::new(scratch.path(), settings).policy;
+        raise_serial(&policy, serial);
+        policy
+    };
+    let up = with(&machine, &asking("kvm = true, consent = \"none\"", 2), &out, &[&file], &[]);
+    assert_eq!(code(&up), Some(9), "{}\n{}", text(&up.stdout), text(&up.stderr));
+    assert_eq!(json(&up)["outcomes"][0]["evidence"]["settings"].to_string(), "[\"sol = true\"]");
+    let rest = apply(&machine, &asking("sol = true, kvm = false", 3), &out);
+    assert_eq!((code(&rest), &json(&rest)["reason"]), (Some(9), &"amt-incomplete".into()));
+    assert!(json(&rest)["text"].as_str().unwrap().contains("kvm = false"), "{}", text(&rest.stdout));
+}
+
 #[test]
 fn ours_goes_up_with_the_credential_and_gets_what_it_could_not_have() {
     for profile in ["vpro-desktop-amt11", "vpro-desktop-amt16", "vpro-desktop-amt18", "vpro-desktop-amt19"] {

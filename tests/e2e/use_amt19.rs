@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::crash_acm::{Death, die, undisturbed};
 use crate::honesty::{Target, not_as_policy_asks, passwords_outside_escrow, sealed};
-use crate::known::{live, opened, taking, with};
+use crate::known::{live, name, opened, taking, with};
 use crate::remote::payload;
 use crate::use_acm::apply;
 use crate::wanted::Wanted;
@@ -409,6 +409,50 @@ fn killed_behind_the_commit_it_is_finished_with_the_credential() {
     assert_done(&resumed, &machine, &out, 2, "resumed");
     assert_eq!(proof(&out)["tls_certificate_sha256"], machine.state()["tls"]["serving"]);
     rests(&machine, &org.policy, &out, "after it was resumed");
+}
+
+/// MEBx has a password of ours by then, whether or not policy asks for one: a run that finishes says which.
+#[test]
+fn killed_behind_the_commit_the_password_of_mebx_is_named() {
+    let scratch = scratch();
+    let org = Org::new(scratch.path(), "");
+    let fault = "wsman:AMT_SetupAndConfigurationService.CommitChanges=kill-peer-after";
+    let options = [&org.trusted()[..], &["--fault", fault]].concat();
+    let machine = Machine::start(PROFILES[0], &scratch.path().join("vpro"), &options);
+    let out = scratch.path().join("out");
+    assert_eq!(code(&apply(&machine, &org.policy, &out)), None, "it was not killed");
+    let files = files(&out).into_iter().map(|file| name(&file));
+    let mebx = files.into_iter().find(|file| file.starts_with("amt-mebx.1.")).unwrap();
+    let stuck = apply(&machine, &org.policy, &out);
+    assert_eq!(code(&stuck), Some(6));
+    assert!(json(&stuck)["text"].as_str().unwrap().contains(&mebx), "{}", text(&stuck.stdout));
+    let known = opened(&live(&machine.state(), &out)[0], scratch.path());
+    let resumed = with(&machine, &org.policy, &out, &[&known], &[]);
+    assert_done(&resumed, &machine, &out, 2, "resumed");
+    assert_ne!(machine.state()["mebx_sha256"], Value::Null);
+    assert_eq!(outcome(&json(&resumed))["evidence"]["mebx_escrow"], mebx.as_str());
+    for run in [resumed, apply(&machine, &org.policy, &out)] {
+        let found = json(&run)["findings"].as_array().unwrap().clone();
+        assert!(found.iter().all(|it| it["id"] != "mebx-password-unchanged"), "{found:?}");
+        let uncertain = found.iter().find(|it| it["id"] == "mebx-password-uncertain").unwrap();
+        assert!(uncertain.to_string().contains(&mebx), "{uncertain}");
+    }
+}
+
+/// Where the proof fails behind the commit, both files are named that hold a password of it.
+#[test]
+fn a_proof_that_fails_behind_the_commit_names_both_passwords() {
+    let scratch = scratch();
+    let org = Org::new(scratch.path(), "");
+    let options = [&org.trusted()[..], &["--fault", "wsman:AMT_GeneralSettings.Get=other-realm#3"]].concat();
+    let machine = Machine::start(PROFILES[0], &scratch.path().join("vpro"), &options);
+    let out = scratch.path().join("out");
+    let run = apply(&machine, &org.policy, &out);
+    assert_eq!((code(&run), &machine.state()["control_mode"]), (Some(6), &2.into()), "{}", text(&run.stdout));
+    let told = json(&run)["text"].as_str().unwrap().to_owned();
+    for file in files(&out).iter().map(|file| name(file)).filter(|file| file.ends_with(".age")) {
+        assert!(told.contains(&file), "{file}: {told}");
+    }
 }
 
 /// A sample of deaths on the way to admin control mode; the whole is in `crash_acm`.

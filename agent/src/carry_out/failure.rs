@@ -34,6 +34,22 @@ impl Failure {
         Self { exit: Exit::Indeterminate, cause: "indeterminate", text: text.into() }
     }
 
+    /// Admin control mode is on, and that is all that is known.
+    pub(super) fn kept_by_password(&self) -> Self {
+        Self::indeterminate(format!(
+            "{}; AMT is in admin control mode, which only its password could take back; escrow holds the candidate",
+            self.text
+        ))
+    }
+
+    /// Where nobody knows what AMT is, nobody knows either which password MEBx has.
+    pub(super) fn naming_mebx(mut self, file: Option<&str>) -> Self {
+        if let Some(file) = file.filter(|_| self.exit == Exit::Indeterminate) {
+            self.text += &format!("; MEBx may have the password of {file}");
+        }
+        self
+    }
+
     /// Org state could not be written, and the device has not heard of the password yet.
     pub(super) fn not_stored(error: &StateError) -> Self {
         let text = format!("writing org state: {}; no password was sent to the device", chain_of(error));

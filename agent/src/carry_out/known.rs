@@ -90,6 +90,12 @@ async fn proceed(
     if held.tls_pin.is_none() && lme.is_tls() {
         held.tls_pin = lme.pin().map(|pin| hex(&pin));
     }
+    // A run that no proof came of may have given MEBx a password all the same.
+    if let Some(file) = run.history.mebx_open.as_ref().filter(|_| standing.open.is_some()) {
+        held.mebx_escrow = Some(file.clone());
+    }
+    let shown = if mode == "acm" { ControlMode::Admin } else { ControlMode::Client };
+    let stale = held.let_go(&settings::applicable(shown, wanted));
     let way = Some(lme.way());
     let mut generation = run.history.amt_generation;
     let mut live = standing.change_of(known);
@@ -133,8 +139,11 @@ async fn proceed(
             None => record_proof(run, step, &proven),
         };
     }
+    // Before the first write, so that no proof tells of what was, however this run ends.
+    if stale && bare.is_none() {
+        bare = Some(record_proof(run, step, &proven)?);
+    }
     let mut session = Session { lme, password, realm, open: open.clone(), login: None, mebx_escrow: None };
-    let shown = if mode == "acm" { ControlMode::Admin } else { ControlMode::Client };
     match settings::apply(run, &mut session, shown, wanted).await {
         Ok(applied) => {
             let changed = changes || !wanted.is_empty() || applied.addresses == Some(Kept::Restored);

@@ -1,6 +1,6 @@
 //! What was proven, as an event and as an outcome.
 
-use oob_policy::{AmtOurs, OpenChange, Outcome, Status, Step, TlsLeaf, Value, is_mutual_word};
+use oob_policy::{AmtOurs, AmtSettings, OpenChange, Outcome, Status, Step, TlsLeaf, Value, is_mutual_word};
 use serde_json::json;
 
 use super::addresses::Kept;
@@ -52,6 +52,18 @@ impl Held {
             event: Some(ours.event.clone()),
         }
     }
+
+    /// What is about to be written is not proven any more: a write may act though its run does not see it. True where that
+    /// takes something away. The pin stays, since AMT that goes on serving that certificate is reached by it alone.
+    pub(super) fn let_go(&mut self, about_to_write: &AmtSettings) -> bool {
+        let before = self.settings.len();
+        let written = about_to_write.words();
+        // Clients' certificates are asked for beside TLS, so both are written.
+        let tls = about_to_write.tls.is_some();
+        self.settings
+            .retain(|word| !(written.iter().any(|it| name(it) == name(word)) || tls && is_mutual_word(word)));
+        self.settings.len() < before
+    }
 }
 
 impl<'a> Proven<'a> {
@@ -75,7 +87,6 @@ impl<'a> Proven<'a> {
 
     /// Every setting that was proven, by this run or before; what was set anew replaces what was held.
     fn settings(&self) -> Vec<String> {
-        let name = |word: &str| word.split(" = ").next().unwrap_or_default().to_owned();
         let anew = |word: &&String| self.applied.settings.iter().any(|it| name(it) == name(word));
         // Clients' certificates are asked for beside TLS, so TLS that was set anew says for both.
         let tls_anew = self.applied.tls.is_some();
@@ -111,6 +122,11 @@ impl<'a> Proven<'a> {
     fn mebx_escrow(&self) -> Option<&String> {
         self.applied.mebx_escrow.as_ref().or(self.held.mebx_escrow.as_ref())
     }
+}
+
+/// Of a setting, as its word has it.
+fn name(word: &str) -> &str {
+    word.split(" = ").next().unwrap_or_default()
 }
 
 /// The proof as an event; the journal is closed with it. Called again where settings came after an earlier proof.

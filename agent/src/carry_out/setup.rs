@@ -208,10 +208,7 @@ async fn activate(
             };
             record_proof(run, step, &Proven { applied: &applied, ..activated })
         }
-        (_, Err(failure)) => Err(Failure::indeterminate(format!(
-            "{}; AMT is in admin control mode, which only its password could take back; escrow holds the candidate",
-            failure.text
-        ))),
+        (_, Err(failure)) => Err(failure.kept_by_password().naming_mebx(held.mebx_escrow.as_deref())),
         (_, Ok(())) => {
             // Proven and escrowed, so what comes next can only be missing, not lost.
             let password = Password::from_text(session.password.expose().to_owned());
@@ -322,12 +319,10 @@ async fn enter_over_tls<'m>(
         }
         Err(Entering::Begun(failure)) => {
             run.progress.end("failed");
-            Err(take_back(run, way.pthi, way.lme, &entered.open, failure).await)
+            let failure = take_back(run, way.pthi, way.lme, &entered.open, failure).await;
+            Err(failure.naming_mebx(Some(&file)))
         }
-        Err(Entering::Committed(failure)) => Err(Failure::indeterminate(format!(
-            "{}; AMT is in admin control mode, which only its password could take back; escrow holds the candidate",
-            failure.text
-        ))),
+        Err(Entering::Committed(failure)) => Err(failure.kept_by_password().naming_mebx(Some(&file))),
     }
 }
 

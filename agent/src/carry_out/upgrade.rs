@@ -127,7 +127,8 @@ async fn proceed(
 
     let mut session = Session { lme, password, realm, open: open.clone(), mebx_escrow: None, login: None };
     prove_it(run, &mut session, wanted.is_empty()).await?;
-    let held = standing.ours.map(Held::of).unwrap_or_default();
+    let mut held = standing.ours.map(Held::of).unwrap_or_default();
+    held.let_go(wanted);
     let proven = Proven { mode: "acm", held: &held, changed: true, ..Proven::new(&open) };
     // Proven and escrowed, so what comes next can only be missing, not lost.
     let bare = record_proof(run, step, &proven)?;

@@ -41,13 +41,15 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
     }
     rejected.sort();
     rejected.dedup();
+    // A change whose proof was recorded is finished, though the run died before its journal said so.
+    let open =
+        fold_open(journal).filter(|open| amt.as_ref().is_none_or(|ours| ours.generation != open.generation));
     History {
         head: heads.iter().max().map(|head| head.id.to_owned()),
         seq: events.values().map(|event| event.seq).max().unwrap_or(0),
         forked: heads.len() > 1,
-        // A change whose proof was recorded is finished, though the run died before its journal said so.
-        open: fold_open(journal)
-            .filter(|open| amt.as_ref().is_none_or(|ours| ours.generation != open.generation)),
+        mebx_open: open.as_ref().and_then(|open| mebx_made(&events, open.generation, Some(&open.run_id))),
+        open,
         amt_remote: amt.as_ref().and_then(|ours| remote_proof(&events, ours)),
         amt,
         amt_older: proofs,
@@ -134,14 +136,6 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
         let list = sealing(escrow).and_then(|event| event.body.get("recipients")?.as_array());
         list.into_iter().flatten().filter_map(|label| label.as_str().map(str::to_owned)).collect()
     };
-    let mebx = |generation| {
-        let of_mebx = |event: &&&Event| {
-            event.kind == Kind::Escrowed
-                && text(event, "channel").as_deref() == Some("amt-mebx")
-                && number(event, "generation") == Some(generation)
-        };
-        events.values().filter(of_mebx).max_by_key(|event| event.seq).and_then(|event| text(event, "escrow"))
-    };
     let verified = events.iter().filter(|(_, event)| event.kind == Kind::Verified && is_amt(event));
     let proofs = verified.filter_map(|(id, event)| {
         let escrow = text(event, "escrow")?;
@@ -157,7 +151,8 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
             tls_leaf: tls_leaf(event),
             sealed_by: sealing(&escrow).map(|event| event.run_id.clone()),
             // A password that came later does not change the one of MEBx.
-            mebx_escrow: mebx(number(event, "generation")?).or_else(|| text(event, "mebx_escrow")),
+            mebx_escrow: mebx_made(events, number(event, "generation")?, None)
+                .or_else(|| text(event, "mebx_escrow")),
             escrow,
         };
         (!undone(&ours) && !ended.contains(ours.escrow.as_str()))
@@ -166,6 +161,17 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
     let mut proofs: Vec<_> = proofs.collect();
     proofs.sort_by_key(|(rank, _)| *rank);
     proofs.into_iter().map(|(_, ours)| ours).collect()
+}
+
+/// The escrow file of the last MEBx password that was made beside this generation, by that run where one is named.
+fn mebx_made(events: &BTreeMap<&str, &Event>, generation: u32, run_id: Option<&str>) -> Option<String> {
+    let of_mebx = |event: &&&Event| {
+        event.kind == Kind::Escrowed
+            && text(event, "channel").as_deref() == Some("amt-mebx")
+            && number(event, "generation") == Some(generation)
+            && run_id.is_none_or(|run_id| event.run_id == run_id)
+    };
+    events.values().filter(of_mebx).max_by_key(|event| event.seq).and_then(|event| text(event, "escrow"))
 }
 
 /// The escrow files of credentials that AMT was seen without.

@@ -185,6 +185,25 @@ fn the_password_of_mebx_outlives_the_provisioning_that_set_it() {
 }
 
 #[test]
+fn the_password_that_an_open_change_made_for_mebx_is_known() {
+    let made = |generation: u32, file: &str| json!({"channel": "amt-mebx", "generation": generation, "escrow": file});
+    let one = sign(1, None, Kind::Escrowed, made(1, "amt-mebx.1.00.age"));
+    let other = sign(2, Some(&one), Kind::Escrowed, made(2, "amt-mebx.2.00.age"));
+    let journal = |run_id: &str| {
+        let realm = "Digest:1".to_owned();
+        let (run_id, escrow) = (run_id.to_owned(), ESCROW.to_owned());
+        [
+            JournalEntry::Begin { run_id, generation: 1, realm, escrow, rotation: false },
+            JournalEntry::Sending { call: "Setup".to_owned() },
+        ]
+    };
+    let open = |run_id: &str| fold(&stored(vec![one.clone(), other.clone()]), &journal(run_id)).mebx_open;
+    assert_eq!(open(&one.event.run_id), Some("amt-mebx.1.00.age".to_owned()));
+    assert_eq!(open("another"), None, "of another run");
+    assert_eq!(fold(&stored(vec![one]), &[]).mebx_open, None, "nothing is open");
+}
+
+#[test]
 fn the_password_of_mebx_counts_for_nothing_once_somebody_else_was_there() {
     let proof = |realm: &str, settings: Value| {
         json!({"channel": "amt", "generation": 1, "realm": realm, "control_mode": "acm", "escrow": ESCROW,

@@ -70,11 +70,12 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
 fn refuse_candidates(case: &Case<'_>, facts: &Facts<'_>, open: &OpenChange, draft: &mut Draft) {
     let text = format!(
         "a run of ours ended while credential generation {} was on its way, and AMT is now in a state that cannot be taken \
-         back without a password (control mode {}): {}; open the newest with an identity and run again with \
+         back without a password (control mode {}): {}{}; open the newest with an identity and run again with \
          `--known-credential FILE`, then the next, one a run and 20 s apart",
         open.generation,
         facts.mode,
-        known::candidates(case, open)
+        known::candidates(case, open),
+        known::mebx_candidate(case)
     );
     refuse(draft, Exit::Indeterminate, "indeterminate", text);
 }

@@ -135,6 +135,12 @@ pub(super) fn candidates(case: &Case<'_>, open: &OpenChange) -> String {
     }
 }
 
+/// From AMT 19 on MEBx gets a password before admin control mode is committed, so it may have that one by now.
+pub(super) fn mebx_candidate(case: &Case<'_>) -> String {
+    let file = case.history.mebx_open.as_ref();
+    file.map_or_else(String::new, |file| format!(", and MEBx may have the password of {}", shown(file)))
+}
+
 /// What policy asks for and the proof does not hold.
 pub(super) fn missing(case: &Case<'_>, held: Option<&AmtOurs>, mode: &str) -> AmtSettings {
     let wanted = network::wanted(case);
