@@ -60,8 +60,11 @@ impl Held {
         let written = about_to_write.words();
         // Clients' certificates are asked for beside TLS, so both are written.
         let tls = about_to_write.tls.is_some();
-        self.settings
-            .retain(|word| !(written.iter().any(|it| name(it) == name(word)) || tls && is_mutual_word(word)));
+        // The same once more, as for TLS whose certificate is replaced, leaves it as it is; a password of MEBx is another one.
+        let same = |word: &String| word != "mebx = true" && written.contains(word);
+        let anew =
+            |word: &String| written.iter().any(|it| name(it) == name(word)) || tls && is_mutual_word(word);
+        self.settings.retain(|word| same(word) || !anew(word));
         self.settings.len() < before
     }
 }
