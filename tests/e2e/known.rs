@@ -192,13 +192,16 @@ fn kvm_is_not_told_where_its_listener_does_not_read_back() {
 }
 
 /// A write that acted in a run that failed or died is no reason to believe what an earlier proof says of that setting.
+#[test]
 fn what_a_failed_run_rewrote_is_not_proven_any_more() {
     let put = "wsman:IPS_OptInService.Put";
     for (fault, exit) in [("kill-peer-after", None), ("drop-after", Some(9)), ("garbage", Some(9))] {
+        let scratch = scratch();
         let strikes = format!("{put}={fault}#2");
         let (org, machine, out) =
             ours(scratch.path(), "consent = \"all\", sol = true", &["--fault", &strikes]);
         let before = fs::read_to_string(&org.policy).unwrap();
+        let file = opened(&escrow_files(&out)[0], scratch.path());
         let other = Org::new(scratch.path(), "consent = \"none\", kvm = true, sol = true");
         raise_serial(&other.policy, 2);
         let run = with(&machine, &other.policy, &out, &[&file], &[]);
