@@ -11,8 +11,10 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa};
 use serde_json::{Value, json as value};
 
 use crate::honesty::{passwords_outside_escrow, sealed};
+use crate::known::{opened, with};
 use crate::remote::payload;
 use crate::use_acm::apply;
+use crate::use_ccm::escrow_files;
 
 const NAME: &str = "desk-17";
 
@@ -154,7 +156,13 @@ fn tls_that_somebody_switched_off_is_drift() {
     assert_eq!(code(&apply(&machine, &org.policy, &out)), Some(0));
     let next = json(&apply(&machine, &org.policy, &out));
     assert_eq!((&next["exit_code"], &next["reason"]), (&9.into(), &"tls-off".into()), "{}", next["text"]);
-    assert_ne!(next["capability"]["channels"][0]["state"], "verified");
+    let amt = &next["capability"]["channels"][0];
+    assert!(amt["state"] != "verified" && !amt["reach"].to_string().contains("16993"), "{amt}");
+    let file = opened(&escrow_files(&out)[0], dir.path());
+    let run = with(&machine, &org.policy, &out, &[&file], &["--rotate"]);
+    assert_eq!(code(&run), Some(0), "{}", text(&run.stdout));
+    assert_eq!(machine.state()["tls"]["committed"][0]["enabled"], true);
+    assert_eq!(json(&apply(&machine, &org.policy, &out))["exit_code"], 0);
 }
 
 #[test]
