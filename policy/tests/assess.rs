@@ -6,25 +6,9 @@ mod case;
 
 use case::Case;
 use oob_policy::{
-    Assessment, Channel, ChannelRecord, ChannelState, Exit, Fact, Outcome, PolicyTrust, Proof, Report,
-    Severity, SoftDisable, Status, Value, assess, refusal_outcomes,
+    Channel, ChannelRecord, ChannelState, Exit, Fact, Outcome, PolicyTrust, Proof, Report, Severity,
+    SoftDisable, Status, Value, refusal_outcomes,
 };
-
-fn report(case: &Case, outcomes: &[Outcome]) -> Report {
-    let plan = case.plan();
-    assess(&Assessment {
-        policy: &case.policy,
-        detection: &case.detection,
-        history: &case.history,
-        context: &case.context,
-        plan: &plan,
-        outcomes,
-        device_id: "d1-abc",
-        run_id: "0190-run",
-        time: "2027-01-15T08:00:00Z",
-        version: "0.1.0",
-    })
-}
 
 fn outcome(step: &str, status: Status, exit: Exit, evidence: &[(&str, &str)]) -> Outcome {
     Outcome {
@@ -48,7 +32,7 @@ fn findings(report: &Report) -> Vec<&str> {
 
 #[test]
 fn every_channel_has_one_record_in_order() {
-    let report = report(&Case::new(""), &[]);
+    let report = Case::new("").report(&[]);
     let channels: Vec<&str> = report.capability.channels.iter().map(|it| it.channel.word()).collect();
     assert_eq!(
         channels,
@@ -70,7 +54,7 @@ fn only_what_was_read_back_is_proven() {
         (vec![escrow, ("proof", "none")], ChannelState::Provisioned, Proof::Detected),
         (vec![escrow], ChannelState::Provisioned, Proof::Detected),
     ] {
-        let report = report(&case, &[outcome("amt.setup-ccm", Status::Done, Exit::Satisfied, &evidence)]);
+        let report = case.report(&[outcome("amt.setup-ccm", Status::Done, Exit::Satisfied, &evidence)]);
         let amt = record(&report, Channel::Amt);
         assert_eq!((amt.state, amt.confidence), (state, confidence));
         assert_eq!(
@@ -93,14 +77,14 @@ fn only_what_was_read_back_is_proven() {
         assert!(!findings(&report).contains(&"amt-default-credentials"));
     }
     let newer = case.fact("intel.amt.version", "16.1.25");
-    let report = report(&newer, &[outcome("amt.setup-ccm", Status::Done, Exit::Satisfied, &[])]);
+    let report = newer.report(&[outcome("amt.setup-ccm", Status::Done, Exit::Satisfied, &[])]);
     assert_eq!(record(&report, Channel::Amt).reach, ["16993/https-digest"]);
 }
 
 #[test]
 fn a_second_run_says_detected_and_names_the_last_proof() {
     let case = Case::using("").amt("post", "ccm").ours(1);
-    let report = report(&case, &[outcome("amt.confirm", Status::AlreadySo, Exit::Satisfied, &[])]);
+    let report = case.report(&[outcome("amt.confirm", Status::AlreadySo, Exit::Satisfied, &[])]);
     let amt = record(&report, Channel::Amt);
     assert_eq!((amt.state, amt.confidence), (ChannelState::Provisioned, Proof::Detected));
     assert_eq!(
@@ -121,12 +105,12 @@ fn amt_left_incomplete_is_told_with_its_credential() {
     let escrow = "amt.1.0000000000000000.age";
     let mebx = "amt-mebx.1.0000000000000000.age";
     let proven = [("proof", "read-back"), ("control_mode", "acm"), ("escrow", escrow), ("mebx_escrow", mebx)];
-    let first = report(&Case::using(""), &[incomplete("amt.setup-acm", &proven)]);
+    let first = Case::using("").report(&[incomplete("amt.setup-acm", &proven)]);
     let mut later = Case::using("").amt("post", "acm").ours(1);
     if let Some(ours) = &mut later.history.amt {
         (ours.control_mode, ours.mebx_escrow) = ("acm".to_owned(), Some(mebx.to_owned()));
     }
-    let second = report(&later, &[incomplete("refuse.amt-incomplete", &[])]);
+    let second = later.report(&[incomplete("refuse.amt-incomplete", &[])]);
     for (report, state) in [(first, ChannelState::Verified), (second, ChannelState::Provisioned)] {
         let amt = &report.capability.channels[0];
         assert_eq!((amt.state, amt.control_mode.as_deref()), (state, Some("acm")));
@@ -147,21 +131,21 @@ fn the_mebx_password_stays_a_warning_once_amt_is_ours() {
         found.is_some_and(|it| it.severity == Severity::Warning && it.text.contains("at the keyboard"))
     };
     let set_up = |status, exit| outcome("amt.setup-ccm", status, exit, &[]);
-    assert!(warned(&report(&Case::using(""), &[set_up(Status::Done, Exit::Satisfied)])));
+    assert!(warned(&Case::using("").report(&[set_up(Status::Done, Exit::Satisfied)])));
     let again = Case::using("").amt("post", "ccm").ours(1);
     let confirmed = outcome("amt.confirm", Status::AlreadySo, Exit::Satisfied, &[]);
-    assert!(warned(&report(&again, &[confirmed])));
-    assert!(!warned(&report(&Case::using(""), &[set_up(Status::Failed, Exit::DeviceFailed)])));
-    assert!(!warned(&report(&Case::new(""), &[outcome("record", Status::Done, Exit::Satisfied, &[])])));
+    assert!(warned(&again.report(&[confirmed])));
+    assert!(!warned(&Case::using("").report(&[set_up(Status::Failed, Exit::DeviceFailed)])));
+    assert!(!warned(&Case::new("").report(&[outcome("record", Status::Done, Exit::Satisfied, &[])])));
 }
 
 #[test]
 fn a_virtual_watchdog_is_the_hosts_and_a_real_one_is_preferred() {
     let case = Case::new("").fact("watchdog.0", "virtual");
-    let virtual_only = report(&case, &[]);
+    let virtual_only = case.report(&[]);
     let reason = &record(&virtual_only, Channel::Watchdog).reason;
     assert!(reason.contains("only if the host's watchdog action is reset"), "{reason}");
-    let both = report(&case.fact("watchdog.1", "reset"), &[]);
+    let both = case.fact("watchdog.1", "reset").report(&[]);
     assert_eq!(record(&both, Channel::Watchdog).can, ["reset"]);
 }
 
@@ -170,7 +154,7 @@ fn hundreds_of_rejected_events_are_twenty_names_and_a_number() {
     for (count, told) in [(20, None), (21, Some("and 1 more.")), (700, Some("and 680 more."))] {
         let case =
             Case::new("").history(|it| it.rejected = (0..count).map(|at| format!("e{at}.json")).collect());
-        let report = report(&case, &[]);
+        let report = case.report(&[]);
         let text = &report.findings.iter().find(|it| it.id == "events-rejected").unwrap().text;
         assert!(text.contains("e19.json") && !text.contains("e20.json"), "{text}");
         assert_eq!(text.contains("more"), told.is_some(), "{text}");
@@ -183,21 +167,21 @@ fn a_policy_that_asks_for_a_report_reads_well() {
     let case = Case::neutralizing("[\"report-only\"]");
     let mut ended = outcome("neutralize.report-only", Status::Failed, Exit::Impossible, &[]);
     ended.text = "nothing was staged: ".to_owned();
-    let asked = report(&case, std::slice::from_ref(&ended));
+    let asked = case.report(std::slice::from_ref(&ended));
     assert!(
         asked.verdict.ends_with(": policy asks for a report only; nothing was changed"),
         "{}",
         asked.verdict
     );
     // As the last resort it keeps the reasons of the methods before it.
-    let last = report(&Case::neutralizing("[\"lockdown\", \"report-only\"]"), &[ended]);
+    let last = Case::neutralizing("[\"lockdown\", \"report-only\"]").report(&[ended]);
     assert!(!last.verdict.contains("asks for a report"), "{}", last.verdict);
 }
 
 #[test]
 fn what_others_provisioned_is_claimed_and_counts_for_nothing() {
     let case = Case::using("").amt("post", "acm");
-    let report = report(&case, &refusal_outcomes(&case.plan()));
+    let report = case.report(&refusal_outcomes(&case.plan()));
     let amt = record(&report, Channel::Amt);
     assert_eq!((amt.state, amt.confidence), (ChannelState::Provisioned, Proof::Claimed));
     assert_eq!(amt.control_mode.as_deref(), Some("acm"));
@@ -215,23 +199,25 @@ fn unconfigured_amt_is_a_risk_until_it_is_set_up() {
         report.findings.iter().any(|it| it.id == "amt-default-credentials" && it.severity == Severity::Risk)
     };
     let ignored = outcome("record", Status::Done, Exit::Satisfied, &[]);
-    assert!(risk(&report(&Case::new(""), std::slice::from_ref(&ignored))));
+    assert!(risk(&Case::new("").report(std::slice::from_ref(&ignored))));
     let ism = Case::new("").fact("intel.amt.verdict", "standard-manageability");
-    assert!(risk(&report(&ism, std::slice::from_ref(&ignored))));
-    assert!(risk(&report(
-        &Case::using(""),
-        &[outcome("amt.setup-ccm", Status::Failed, Exit::DeviceFailed, &[])]
-    )));
+    assert!(risk(&ism.report(std::slice::from_ref(&ignored))));
+    assert!(risk(&Case::using("").report(&[outcome(
+        "amt.setup-ccm",
+        Status::Failed,
+        Exit::DeviceFailed,
+        &[]
+    )])));
     for verdict in ["absent", "disabled", "unknown"] {
         let case = Case::new("").fact("intel.amt.verdict", verdict);
-        assert!(!risk(&report(&case, std::slice::from_ref(&ignored))), "{verdict}");
+        assert!(!risk(&case.report(std::slice::from_ref(&ignored))), "{verdict}");
     }
 }
 
 #[test]
 fn an_indeterminate_device_is_unknown_and_nobody_elses() {
     let case = Case::using("");
-    let report = report(&case, &[outcome("amt.setup-ccm", Status::Failed, Exit::Indeterminate, &[])]);
+    let report = case.report(&[outcome("amt.setup-ccm", Status::Failed, Exit::Indeterminate, &[])]);
     assert_eq!(record(&report, Channel::Amt).state, ChannelState::Unknown);
     assert_eq!((report.exit, report.reason.as_str()), (Exit::Indeterminate, "amt.setup-ccm-failed"));
     let ids = findings(&report);
@@ -244,9 +230,9 @@ fn staged_is_not_effective() {
     let case = case.fact("intel.me.state", "disabled\u{1b}");
     let done = outcome("neutralize.stage-soft-disable", Status::Done, Exit::Pending, &[]);
     let cleaned = outcome("neutralize.stage-clean", Status::AlreadySo, Exit::Pending, &[]);
-    let cleaned = report(&case, &[cleaned]);
+    let cleaned = case.report(&[cleaned]);
     assert_eq!(record(&cleaned, Channel::Amt).state, ChannelState::Staged);
-    let report = report(&case, &[done]);
+    let report = case.report(&[done]);
     assert_eq!(record(&report, Channel::Amt).state, ChannelState::Staged);
     let staged = report.findings.iter().find(|it| it.id == "neutralize-staged").unwrap();
     assert!(staged.text.contains("Nothing was flashed"), "{}", staged.text);
@@ -293,14 +279,14 @@ fn the_other_channels_follow_the_facts() {
         if name == "cloud.provider" && value == "hetzner" {
             case = case.fact("virt.hypervisor", "kvm");
         }
-        let report = report(&case, &[]);
+        let report = case.report(&[]);
         let record = record(&report, channel);
         assert_eq!((record.state, record.can.len()), (state, can), "{name} = {value}");
         assert!(record.confidence != Proof::Proven, "{name} = {value}: nothing was exercised");
         assert!(!record.reason.contains('\u{1b}'), "{}", record.reason);
         assert_eq!(report.capability.summary.independent_paths, 0, "{name} = {value}: nothing is set up");
     }
-    let none = report(&Case::new(""), &[]);
+    let none = Case::new("").report(&[]);
     assert_eq!(record(&none, Channel::Watchdog).state, Unknown);
     assert_eq!(record(&none, Channel::Pdu).state, Unknown);
 }
@@ -311,7 +297,7 @@ fn warnings_and_weak_ids_reach_the_auditor() {
         it.weak_id = true;
         it.trust = PolicyTrust::UnsignedAllowed;
     });
-    let ids = report(&case, &refusal_outcomes(&case.plan()));
+    let ids = case.report(&refusal_outcomes(&case.plan()));
     let ids = findings(&ids);
     for id in ["weak-device-id", "policy-unsigned", "plan-warning"] {
         assert!(ids.contains(&id), "{id}: {ids:?}");
@@ -343,8 +329,7 @@ fn an_amd_machine_is_told_of_its_fuse_and_its_dash() {
         let mut case = Case::neutralizing("[\"soft-disable\", \"report-only\"]").fact("dash.nic", dash);
         case = case.fact("host.cpu.vendor", "amd").fact("amd.psp.state", "present");
         case.detection.facts.push(attributes);
-        let report =
-            report(&case, &[outcome("neutralize.report-only", Status::Failed, Exit::Impossible, &[])]);
+        let report = case.report(&[outcome("neutralize.report-only", Status::Failed, Exit::Impossible, &[])]);
         let text = &report.findings.iter().find(|it| it.id == "amd-psp").unwrap().text;
         for words in said {
             assert!(text.contains(words), "no `{words}` in: {text}");
@@ -358,7 +343,7 @@ fn an_amd_machine_is_told_of_its_fuse_and_its_dash() {
 fn a_fallback_is_told() {
     let case = Case::neutralizing("[\"clean+soft-disable\", \"soft-disable\"]").image(SoftDisable::Possible);
     let done = outcome("neutralize.stage-soft-disable", Status::Done, Exit::Pending, &[]);
-    let told = report(&case, std::slice::from_ref(&done));
+    let told = case.report(std::slice::from_ref(&done));
     let fallback = told.findings.iter().find(|it| it.id == "neutralize-fallback").unwrap();
     assert_eq!(fallback.severity, Severity::Warning);
     assert!(
@@ -366,7 +351,7 @@ fn a_fallback_is_told() {
         "{}",
         fallback.text
     );
-    let first = report(&Case::neutralizing("[\"soft-disable\"]").image(SoftDisable::Possible), &[done]);
+    let first = Case::neutralizing("[\"soft-disable\"]").image(SoftDisable::Possible).report(&[done]);
     assert!(!findings(&first).contains(&"neutralize-fallback"));
 }
 
@@ -376,7 +361,7 @@ fn the_worst_exit_and_its_cause_win() {
     let outcomes = refusal_outcomes(&plan.plan());
     assert_eq!(outcomes.len(), 3);
     assert!(outcomes.iter().all(|it| it.status == Status::Failed && !it.changed));
-    let report = report(&plan, &outcomes);
+    let report = plan.report(&outcomes);
     assert_eq!((report.exit, report.reason.as_str()), (Exit::PolicyRefused, "example-recipient"));
     assert_eq!(report.policy.recipients.len(), 2);
 }
@@ -416,7 +401,7 @@ const POSTURE: [&str; 6] = [
 
 #[test]
 fn how_open_amt_is_stands_among_the_findings() {
-    let before = report(&open_amt(), &[]);
+    let before = open_amt().report(&[]);
     let find = |report: &Report, id: &str| report.findings.iter().find(|it| it.id == id).cloned();
     for (id, words) in POSTURE.into_iter().zip([
         "16.1.25",
@@ -430,16 +415,16 @@ fn how_open_amt_is_stands_among_the_findings() {
         assert!(found.text.contains(words), "{id}: {}", found.text);
     }
     let advisory = |report: &Report| find(report, POSTURE[0]).unwrap().severity;
-    let after = report(&open_amt().amt("post", "ccm"), &[]);
+    let after = open_amt().amt("post", "ccm").report(&[]);
     assert_eq!((advisory(&before), advisory(&after)), (Severity::Warning, Severity::Risk));
-    let set_up = report(&open_amt(), &[outcome("amt.setup-ccm", Status::Done, Exit::Satisfied, &[])]);
+    let set_up = open_amt().report(&[outcome("amt.setup-ccm", Status::Done, Exit::Satisfied, &[])]);
     assert_eq!(advisory(&set_up), Severity::Risk, "this run provisioned it");
 }
 
 #[test]
 fn a_machine_without_amt_has_no_posture() {
     for verdict in ["absent", "absent-or-disabled", "disabled", "unknown"] {
-        let report = report(&open_amt().fact("intel.amt.verdict", verdict), &[]);
+        let report = open_amt().fact("intel.amt.verdict", verdict).report(&[]);
         assert!(
             !findings(&report).iter().any(|id| POSTURE.contains(id) || id.starts_with("amt-advis")),
             "{verdict}"
@@ -454,7 +439,7 @@ fn what_is_in_order_or_unknown_is_no_finding() {
     let case = with(case, "intel.amt.ehbc", false.into());
     let none = [("mps_host", "none".into()), ("tunnel", "none".into())];
     let case = with(case, "intel.amt.remote_access", map(&none)).fact("intel.amt.setup_audit", "unknown");
-    let quiet = report(&case, &[]);
+    let quiet = case.report(&[]);
     assert!(!findings(&quiet).iter().any(|id| POSTURE.contains(id)), "{:?}", findings(&quiet));
     let unknown = quiet.findings.iter().find(|it| it.id == "amt-advisories-unknown").unwrap();
     assert!(
@@ -464,7 +449,7 @@ fn what_is_in_order_or_unknown_is_no_finding() {
     );
     assert!(!quiet.not_assessed.iter().any(|it| it.contains("as far as it did not tell")));
 
-    let dark = report(&case.fact("intel.amt.ehbc", "unknown").fact("intel.amt.version", "unknown"), &[]);
+    let dark = case.fact("intel.amt.ehbc", "unknown").fact("intel.amt.version", "unknown").report(&[]);
     assert!(!findings(&dark).contains(&"amt-ehbc-enabled"));
     assert!(dark.not_assessed.iter().any(|it| it.contains("intel.amt.ehbc")));
     assert!(findings(&dark).contains(&"amt-advisories-unknown"));
@@ -476,7 +461,7 @@ fn wireless_and_docks_are_told_where_they_matter() {
     let done = [outcome("amt.setup-ccm", Status::Done, Exit::Satisfied, &[])];
     let amt = |form: &str, link: Value| {
         let case = with(Case::using("").fact("host.form_factor", form), "intel.amt.link", link);
-        record(&report(&case, &done), Channel::Amt).clone()
+        record(&case.report(&done), Channel::Amt).clone()
     };
     let radio = amt("laptop", link("absent", "up"));
     assert!(

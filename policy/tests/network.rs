@@ -7,8 +7,8 @@ mod case;
 
 use case::{Case, NOW};
 use oob_policy::{
-    AmtSettings, Assessment, Exit, Fact, MutualWish, NamedFiles, Outcome, PowerWish, Status, StepKind,
-    TlsLeaf, TlsWish, Value, WifiSecurity, WifiWish, WiredBefore, assess,
+    AmtSettings, Exit, Fact, MutualWish, NamedFiles, Outcome, PowerWish, Status, StepKind, TlsLeaf, TlsWish,
+    Value, WifiSecurity, WifiWish, WiredBefore,
 };
 
 const WIFI: &str = "wifi_ssid = \"Acme\", wifi_security = \"wpa3-sae\", wifi_passphrase = \"file:/wifi\"";
@@ -229,19 +229,7 @@ fn addresses_that_were_not_compared_are_drift_until_somebody_logs_in() {
 #[test]
 fn a_port_that_was_closed_is_no_way_to_amt() {
     let reach = |case: &Case, outcome: Outcome| {
-        let plan = case.plan();
-        let report = assess(&Assessment {
-            policy: &case.policy,
-            detection: &case.detection,
-            history: &case.history,
-            context: &case.context,
-            plan: &plan,
-            outcomes: &[outcome],
-            device_id: "d1-abc",
-            run_id: "0190-run",
-            time: "2027-01-15T08:00:00Z",
-            version: "0.1.0",
-        });
+        let report = case.report(&[outcome]);
         report.capability.channels[0].reach.clone()
     };
     let both = ["16993/https-digest", "16992/http-digest"];

@@ -5,9 +5,7 @@
 mod case;
 
 use case::Case;
-use oob_policy::{
-    Assessment, ChannelState, Exit, Outcome, Proof, Reversibility, Scope, Status, StepKind, assess,
-};
+use oob_policy::{ChannelState, Exit, Outcome, Proof, Reversibility, Scope, Status, StepKind};
 
 const FULL: &str = "amt = { provisioned = false }";
 const PARTIAL: &str = "amt = { provisioned = false, unprovision = \"partial\" }";
@@ -140,19 +138,7 @@ fn the_report_says_that_there_is_no_way_back_over_amt() {
         (ours(), done("amt.unprovision", Status::Done, true), "was unprovisioned"),
         (Case::using(FULL), done("amt.unprovisioned", Status::AlreadySo, false), "is not provisioned"),
     ] {
-        let plan = case.plan();
-        let report = assess(&Assessment {
-            policy: &case.policy,
-            detection: &case.detection,
-            history: &case.history,
-            context: &case.context,
-            plan: &plan,
-            outcomes: &[outcome],
-            device_id: "d1-abc",
-            run_id: "0190-run",
-            time: "2027-01-15T08:00:00Z",
-            version: "0.1.0",
-        });
+        let report = case.report(&[outcome]);
         let amt = &report.capability.channels[0];
         assert_eq!((amt.state, amt.confidence), (ChannelState::Present, Proof::Detected));
         assert!(amt.can.is_empty() && amt.credential.is_none() && amt.control_mode.is_none(), "{amt:?}");
@@ -165,18 +151,7 @@ fn the_report_says_that_there_is_no_way_back_over_amt() {
     let case = ours();
     let mut failed = done("amt.unprovision", Status::Failed, false);
     (failed.exit, failed.cause) = (Exit::DeviceFailed, Some("unprovision-refused".to_owned()));
-    let report = assess(&Assessment {
-        policy: &case.policy,
-        detection: &case.detection,
-        history: &case.history,
-        context: &case.context,
-        plan: &case.plan(),
-        outcomes: &[failed],
-        device_id: "d1-abc",
-        run_id: "0190-run",
-        time: "2027-01-15T08:00:00Z",
-        version: "0.1.0",
-    });
+    let report = case.report(&[failed]);
     assert_eq!(report.capability.channels[0].state, ChannelState::Provisioned);
     assert!(!report.findings.iter().any(|it| it.id == "amt-provisioned-by-others"));
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use oob_tests::{Machine, code, installed, program, scratch, text, workspace};
 
 use crate::crash::undisturbed;
-use crate::crash_acm;
+use crate::deaths;
 use crate::honesty::Target;
 use crate::use_ccm::arguments;
 use crate::wanted::Wanted;
@@ -48,7 +48,7 @@ fn the_credential_is_durable_before_the_device_sees_it() {
 fn both_passwords_of_admin_control_mode_are_durable_before_the_device_sees_them() {
     let scratch = scratch();
     let wanted = Wanted::new(Target::ADMIN, "vpro-desktop-amt16", scratch.path());
-    let (trace, _) = crash_acm::undisturbed(&wanted);
+    let (trace, _) = deaths::undisturbed(&wanted);
     let at = |from: usize, what: &str, parts: &[&str]| -> usize {
         let mut lines = trace.lines().enumerate().skip(from);
         let found = lines.find(|(_, line)| parts.iter().all(|part| line.contains(part)));
@@ -78,7 +78,7 @@ fn both_passwords_of_admin_control_mode_are_durable_before_the_device_sees_them(
 fn both_passwords_of_amt_19_are_durable_before_anything_begins() {
     let scratch = scratch();
     let wanted = Wanted::new(Target::ADMIN, "vpro-desktop-amt19", scratch.path());
-    let (trace, _) = crash_acm::undisturbed(&wanted);
+    let (trace, _) = deaths::undisturbed(&wanted);
     let at = |from: usize, what: &str| -> usize {
         let mut lines = trace.lines().enumerate().skip(from);
         let found = lines.find(|(_, line)| line.contains(what));

@@ -1,14 +1,14 @@
 //! `use` on AMT 19 and newer, which speaks TLS alone: its own die is verified, admin control mode goes over mutual TLS, and
 //! nothing lasts before the commit, whose answer is lost.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use oob_tests::provisioning::{Chain, Leaf, Org, SETTINGS, policy, raise_serial};
 use oob_tests::{Machine, code, files, json, scratch, text};
 use serde_json::Value;
 
-use crate::crash_acm::{Death, die, undisturbed};
+use crate::deaths::{Death, die, undisturbed};
 use crate::honesty::{Target, not_as_policy_asks, passwords_outside_escrow, sealed};
 use crate::known::{live, name, opened, taking, with};
 use crate::remote::payload;
@@ -343,17 +343,23 @@ fn a_known_credential_rotates_and_takes_over() {
     rests(&machine, &policy, &out_of_theirs, "after the take-over");
 }
 
+/// AMT that took `CommitChanges` of a run that saw no answer, and nothing after.
+fn killed_behind_the_commit(dir: &Path, settings: &str) -> (Org, Machine, PathBuf) {
+    let org = Org::new(dir, settings);
+    let fault = "wsman:AMT_SetupAndConfigurationService.CommitChanges=kill-peer-after";
+    let options = [&org.trusted()[..], &["--fault", fault]].concat();
+    let machine = Machine::start(PROFILES[0], &dir.join("vpro"), &options);
+    let out = dir.join("out");
+    assert_eq!(code(&apply(&machine, &org.policy, &out)), None, "it was not killed");
+    (org, machine, out)
+}
+
 /// Where policy says nothing of TLS, what AMT made for itself stands in the proof all the same: a later run has no other
 /// way to know it by.
 #[test]
 fn without_a_word_on_tls_what_was_taken_over_or_finished_rests() {
     let scratch = scratch();
-    let org = Org::new(scratch.path(), "");
-    let fault = "wsman:AMT_SetupAndConfigurationService.CommitChanges=kill-peer-after";
-    let options = [&org.trusted()[..], &["--fault", fault]].concat();
-    let machine = Machine::start(PROFILES[0], &scratch.path().join("vpro"), &options);
-    let out = scratch.path().join("out");
-    assert_eq!(code(&apply(&machine, &org.policy, &out)), None, "it was not killed");
+    let (org, machine, out) = killed_behind_the_commit(scratch.path(), "");
     assert_eq!(code(&apply(&machine, &org.policy, &out)), Some(6)); // its ports come back meanwhile
     let known = opened(&live(&machine.state(), &out)[0], scratch.path());
     assert_done(&with(&machine, &org.policy, &out, &[&known], &[]), &machine, &out, 2, "resumed");
@@ -396,12 +402,7 @@ fn killed_in_client_control_mode_it_is_undone_and_done_again() {
 #[test]
 fn killed_behind_the_commit_it_is_finished_with_the_credential() {
     let scratch = scratch();
-    let org = Org::new(scratch.path(), "sol = true, tls = \"required\"");
-    let fault = "wsman:AMT_SetupAndConfigurationService.CommitChanges=kill-peer-after";
-    let options = [&org.trusted()[..], &["--fault", fault]].concat();
-    let machine = Machine::start(PROFILES[0], &scratch.path().join("vpro"), &options);
-    let out = scratch.path().join("out");
-    assert_eq!(code(&apply(&machine, &org.policy, &out)), None, "it was not killed");
+    let (org, machine, out) = killed_behind_the_commit(scratch.path(), "sol = true, tls = \"required\"");
     let stuck = apply(&machine, &org.policy, &out);
     assert_eq!((code(&stuck), &json(&stuck)["reason"]), (Some(6), &"indeterminate".into()));
     let known = opened(&live(&machine.state(), &out)[0], scratch.path());
@@ -415,12 +416,7 @@ fn killed_behind_the_commit_it_is_finished_with_the_credential() {
 #[test]
 fn killed_behind_the_commit_the_password_of_mebx_is_named() {
     let scratch = scratch();
-    let org = Org::new(scratch.path(), "");
-    let fault = "wsman:AMT_SetupAndConfigurationService.CommitChanges=kill-peer-after";
-    let options = [&org.trusted()[..], &["--fault", fault]].concat();
-    let machine = Machine::start(PROFILES[0], &scratch.path().join("vpro"), &options);
-    let out = scratch.path().join("out");
-    assert_eq!(code(&apply(&machine, &org.policy, &out)), None, "it was not killed");
+    let (org, machine, out) = killed_behind_the_commit(scratch.path(), "");
     let files = files(&out).into_iter().map(|file| name(&file));
     let mebx = files.into_iter().find(|file| file.starts_with("amt-mebx.1.")).unwrap();
     let stuck = apply(&machine, &org.policy, &out);
@@ -455,7 +451,7 @@ fn a_proof_that_fails_behind_the_commit_names_both_passwords() {
     }
 }
 
-/// A sample of deaths on the way to admin control mode; the whole is in `crash_acm`.
+/// A sample of deaths on the way to admin control mode; the whole is in `deaths`.
 #[test]
 fn killed_before_the_commit_it_is_undone_and_done_again() {
     let scratch = scratch();

@@ -3,8 +3,9 @@
 #![allow(dead_code, unreachable_pub)] // a module of several tests: each takes what it needs
 
 use oob_policy::{
-    AmtOurs, CleanVerdict, Context, Detection, EXAMPLE_RECIPIENTS, Exit, Fact, Firmware, History,
-    ImageSource, OpenChange, Plan, Policy, PolicyTrust, RootKind, SoftDisable, StepKind, decide,
+    AmtOurs, Assessment, CleanVerdict, Context, Detection, EXAMPLE_RECIPIENTS, Exit, Fact, Firmware, History,
+    ImageSource, OpenChange, Outcome, Plan, Policy, PolicyTrust, Report, RootKind, SoftDisable, StepKind,
+    assess, decide,
 };
 
 pub const NOW: i64 = 1_800_000_000; // 2027-01-15
@@ -175,6 +176,22 @@ impl Case {
 
     pub fn plan(&self) -> Plan {
         decide(&self.policy, &self.detection, &self.history, &self.context)
+    }
+
+    /// What is told of the case where its plan ended with these outcomes.
+    pub fn report(&self, outcomes: &[Outcome]) -> Report {
+        assess(&Assessment {
+            policy: &self.policy,
+            detection: &self.detection,
+            history: &self.history,
+            context: &self.context,
+            plan: &self.plan(),
+            outcomes,
+            device_id: "d1-abc",
+            run_id: "0190-run",
+            time: "2027-01-15T08:00:00Z",
+            version: "0.1.0",
+        })
     }
 
     /// The ids of the plan's steps.
