@@ -8,7 +8,7 @@ pub(crate) use channels::ability;
 
 use crate::{
     Action, Agent, AmtOurs, Capability, CapabilitySummary, ChannelRecord, ChannelState, Context, Detection,
-    Exit, History, Outcome, Plan, Policy, PolicyRef, Report, Status, StepKind, step,
+    Exit, History, Outcome, Plan, Policy, PolicyRef, Report, Status, StepKind, Value, step,
 };
 
 /// Everything one report is made from.
@@ -222,9 +222,14 @@ fn verdict(input: &Assessment<'_>, exit: Exit) -> String {
         }
         (Exit::Satisfied, Action::Use) if input.set_up().is_some() => {
             let mode = channels::control_mode(input.set_up());
-            let settings = match input.set_up().is_some_and(|done| done.evidence.contains_key("settings")) {
-                true => ", what policy asks of its settings was read back",
-                false => "",
+            let told = |name: &str| input.set_up().and_then(|done| done.evidence.get(name));
+            let handshake = told("tls_handshake").and_then(Value::as_text);
+            let settings = match (told("settings"), handshake) {
+                (None, _) => "",
+                (Some(_), Some(unseen)) if unseen != "seen" => {
+                    ", what policy asks of its settings was read back, TLS was committed and not seen from here"
+                }
+                (Some(_), _) => ", what policy asks of its settings was read back",
             };
             let (what, credential) = match input.set_up().map(|done| done.step.as_str()) {
                 Some(step::AMT_COMPLETE) => ("is ours", "the credential that was given"),

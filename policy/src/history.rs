@@ -47,6 +47,9 @@ pub struct History {
     /// The last run of ours that switched AMT on, unless one switched it off since.
     #[serde(default)]
     pub enabled: Option<Enabled>,
+    /// Our journal shows a run that told AMT's firmware to switch AMT off and was not refused, and none that used AMT since.
+    #[serde(default)]
+    pub switching_off: bool,
     /// The event of the last run that switched AMT off by its firmware, unless one of ours used AMT since.
     #[serde(default)]
     pub locked_down: Option<LockedDown>,

@@ -125,6 +125,11 @@ pub enum AmtSeen {
     NotAsked,
     /// The realm of the refusal.
     Realm(String),
+    /// The same, without TLS where the last proof says that it speaks it here.
+    WithoutTls(String),
+    /// The same, and it serves the certificate that an unfinished run was giving it; or, where it is asked over cleartext,
+    /// perhaps that one.
+    PerhapsAnotherCertificate(String),
     Silent(String),
 }
 

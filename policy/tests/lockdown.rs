@@ -6,8 +6,8 @@ mod case;
 
 use case::Case;
 use oob_policy::{
-    Assessment, Channel, ChannelState, Exit, LockedDown, Outcome, Proof, Report, Reversibility, Severity,
-    SoftDisable, Status, StepKind, Value, assess,
+    Channel, ChannelState, Exit, LockedDown, Outcome, Proof, Report, Reversibility, Severity, SoftDisable,
+    Status, StepKind, Value,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -88,6 +88,19 @@ fn amt_that_is_off_stays_so() {
         );
         assert!(matches!(&step.what, StepKind::AmtLockedDown { event: it, .. } if it.as_deref() == event));
     }
+    // What MEBx took is told of where a run of ours switched it off, and not where somebody else did.
+    for (ours, file) in [(true, Some("oob-amt-mebx-1-9.age")), (false, None)] {
+        let of_ours =
+            locking().fact("intel.amt.verdict", "disabled").amt("unknown", "unknown").history(|it| {
+                it.mebx = Some("oob-amt-mebx-1-9.age".to_owned());
+                it.switching_off = ours;
+            });
+        let plan = of_ours.plan();
+        let StepKind::AmtLockedDown { mebx_escrow, .. } = &plan.steps[0].what else {
+            panic!("{:?}", plan.steps)
+        };
+        assert_eq!(mebx_escrow.as_deref(), file);
+    }
     // Somebody enabled it again: that is said, and it is switched off again.
     let again = ours(locking()).plan();
     assert!(matches!(again.steps[0].what, StepKind::AmtLockdown { .. }), "{:?}", again.steps);
@@ -111,21 +124,6 @@ fn it_has_its_place_in_the_ladder() {
     assert_eq!(Case::neutralizing(LADDER).amt("post", "acm").steps(), ["neutralize.report-only"]);
 }
 
-fn report(case: &Case, outcomes: &[Outcome]) -> Report {
-    assess(&Assessment {
-        policy: &case.policy,
-        detection: &case.detection,
-        history: &case.history,
-        context: &case.context,
-        plan: &case.plan(),
-        outcomes,
-        device_id: "d1-abc",
-        run_id: "0190-run",
-        time: "2027-01-15T08:00:00Z",
-        version: "0.1.0",
-    })
-}
-
 fn ended(step: &str, status: Status, proof: Option<&str>) -> Outcome {
     Outcome {
         step: step.to_owned(),
@@ -147,7 +145,7 @@ fn the_report_says_off_and_what_is_missing() {
         (off, ended("neutralize.locked-down", Status::AlreadySo, None), Proof::Detected),
     ] {
         let changed = outcome.changed;
-        let report = report(&case, &[outcome]);
+        let report = case.report(&[outcome]);
         let amt = &report.capability.channels[0];
         assert_eq!((amt.state, amt.confidence), (ChannelState::Disabled, confidence));
         assert!(amt.can.is_empty());
@@ -299,7 +297,7 @@ fn a_password_of_its_own_is_asserted_and_satisfies() {
         step("amt.setup-acm", &[("proof", "read-back"), ("control_mode", "acm"), ("escrow", "amt.1.x.age")]);
     let out = step("amt.unprovision", &[("proof", "read-back")]);
     let lock = step("neutralize.lockdown", &[("proof", "read-back"), ("mebx_escrow", "amt-mebx.1.x.age")]);
-    let told = report(&certified(), &[set_up.clone(), out.clone(), lock.clone()]);
+    let told = certified().report(&[set_up.clone(), out.clone(), lock.clone()]);
     let amt = &told.capability.channels[0];
     assert_eq!((amt.state, amt.confidence), (ChannelState::Disabled, Proof::Proven));
     assert_eq!((told.exit, told.reason.as_str()), (Exit::Satisfied, "satisfied"));
@@ -312,11 +310,11 @@ fn a_password_of_its_own_is_asserted_and_satisfies() {
         outcome.evidence.clear();
         outcome
     };
-    let told = report(&certified(), &[set_up.clone(), failing(out.clone(), Exit::DeviceFailed)]);
+    let told = certified().report(&[set_up.clone(), failing(out.clone(), Exit::DeviceFailed)]);
     assert_eq!(told.capability.channels[0].state, ChannelState::Verified, "ours, in admin control mode");
-    let told = report(&certified(), &[set_up.clone(), failing(out.clone(), Exit::Indeterminate)]);
+    let told = certified().report(&[set_up.clone(), failing(out.clone(), Exit::Indeterminate)]);
     assert_eq!(told.capability.channels[0].state, ChannelState::Unknown);
-    let told = report(&certified(), &[set_up, out, failing(lock, Exit::DeviceFailed)]);
+    let told = certified().report(&[set_up, out, failing(lock, Exit::DeviceFailed)]);
     assert_eq!(told.capability.channels[0].state, ChannelState::Present, "unprovisioned, and on");
     assert!(!has(&told, "amt-provisioned-by-others"));
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::honesty::passwords_outside_escrow;
 use crate::known::{live, opened, with};
+use crate::lockdown::verify;
 use crate::use_acm::apply;
 
 const TLS: &str = "tls = \"required\"";
@@ -126,6 +127,7 @@ fn where_no_handshake_can_be_seen_an_unfinished_rotation_is_told_and_loses_no_ce
     assert_eq!(code(&ours.rotate()), None, "killed");
     let serving = ours.serving();
     assert_ne!(serving, before, "committed");
+    verify(&ours.machine, scratch.path(), ("not-claimed", 9, "certificate-not-proven", true));
     let next = json(&apply(&ours.machine, &ours.org.policy, &ours.out));
     assert_eq!(
         (&next["exit_code"], &next["reason"]),

@@ -12,6 +12,7 @@ use serde_json::{Value, json as value};
 
 use crate::honesty::{passwords_outside_escrow, sealed};
 use crate::known::{opened, with};
+use crate::lockdown::verify;
 use crate::remote::payload;
 use crate::use_acm::apply;
 use crate::use_ccm::escrow_files;
@@ -94,6 +95,10 @@ fn firmware_whose_tls_this_build_cannot_speak_is_told_as_such() {
     let result = json(&run);
     assert_eq!(outcome(&result)["evidence"]["tls_handshake"], "not verifiable by this build");
     assert!(outcome(&result)["text"].as_str().unwrap().contains("not verifiable by this build"));
+    assert!(
+        result["text"].as_str().unwrap().contains("TLS was committed and not seen from here"),
+        "{result}"
+    );
     // Its local ports stay as they were, so that the next run can still ask it.
     assert_eq!(machine.state()["tls"]["committed"][1]["enabled"], false);
     assert_eq!(code(&apply(&machine, &org.policy, &out)), Some(0));
@@ -152,8 +157,9 @@ fn tls_that_somebody_switched_off_is_drift() {
     assert_eq!(code(&apply(&first, &org.policy, &dir.path().join("one"))), Some(0));
     let before = first.state()["counters"]["connect:pthi"].as_u64().unwrap();
     let machine = start("second", &["--fault", &format!("connect:pthi=tls-off#{}", before + 1)]);
-    let out = dir.path().join("two");
+    let out = dir.path().join("out");
     assert_eq!(code(&apply(&machine, &org.policy, &out)), Some(0));
+    verify(&machine, dir.path(), ("not-claimed", 9, "tls-off", true));
     let next = json(&apply(&machine, &org.policy, &out));
     assert_eq!((&next["exit_code"], &next["reason"]), (&9.into(), &"tls-off".into()), "{}", next["text"]);
     let amt = &next["capability"]["channels"][0];

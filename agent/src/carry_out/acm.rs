@@ -173,7 +173,7 @@ fn judge(
         pki_suffix: &trust.pki_suffix,
         dhcp_suffix: configuration.dhcp_dns_suffix.as_deref().unwrap_or_default(),
         wired_link_up: trust.wired_link_up,
-        amt_major: amt_major(run),
+        amt_major: amt_major(run.detection),
     };
     let now = OffsetDateTime::now_utc().unix_timestamp();
     let ready = preflight(&chain, device, now).map_err(|broken| {

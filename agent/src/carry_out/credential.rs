@@ -82,7 +82,7 @@ pub(super) fn endpoint(run: &Run<'_>, realm: &Realm) -> &'static str {
     let held = run.history.amt.as_ref().filter(|ours| ours.realm == realm.as_str());
     let asked = rule.map(Rule::amt).and_then(|wishes| wishes.settings.tls);
     let tls = asked.or_else(|| held.and_then(|ours| TlsWish::among(&ours.settings)));
-    amt_reach(amt_version(run), tls).last().copied().unwrap_or("16992/http-digest")
+    amt_reach(amt_version(run.detection), tls).last().copied().unwrap_or("16992/http-digest")
 }
 
 fn refuse(cause: &'static str, text: &str) -> Failure {

@@ -18,6 +18,7 @@ use crate::state::{Chain, DirStore, Journal};
 mod acm;
 mod addresses;
 pub mod amt;
+mod confirm;
 mod credential;
 mod deactivate;
 mod enable;
@@ -46,10 +47,10 @@ mod tls;
 mod upgrade;
 mod wifi;
 
+pub use confirm::see_amt;
 use failure::Failure;
 use known::Goal;
 pub use mhc::amt_enabled;
-pub use ours::login_realm;
 pub(crate) use proof::cnonce;
 use setup::Wish;
 
@@ -127,7 +128,7 @@ async fn carry_out_step(run: &mut Run<'_>, step: &Step) -> Outcome {
         }
         StepKind::AmtTakeOver { settings } => known::go_on(run, step, Goal::TakeOver, None, settings).await,
         StepKind::AmtUndo { generation } => ours::undo(run, step, *generation).await,
-        StepKind::AmtConfirm { realm, last_proof } => ours::confirm(run, step, realm, last_proof).await,
+        StepKind::AmtConfirm { realm, last_proof } => confirm::confirm(run, step, realm, last_proof).await,
         StepKind::AmtEnable { told, suffix } => enable::enable(run, step, told.as_deref(), *suffix).await,
         StepKind::AmtUpgrade { realm, or_ccm, settings } => {
             upgrade::upgrade(run, step, realm, *or_ccm, settings).await

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oob_policy::{AmtOurs, Exit, History, OpenChange, Outcome, Status, Step};
+use oob_policy::{Exit, OpenChange, Outcome, Status, Step};
 use oob_wsman::client::probe_realm;
 use oob_wsman::digest::Realm;
 use oob_wsman::pthi::{
@@ -15,9 +15,7 @@ use super::amt::{Pthi, Trouble};
 use super::failure::Failure;
 use super::lme::Lme;
 use super::peer::{Die, Peer, Pin, is_tls_only, makes_its_own};
-use super::settings::local_tls;
-use super::{Run, failed, outcome, with_evidence};
-use crate::machine::Machine;
+use super::{Run, outcome};
 use crate::state::{JournalEntry, Kind, unhex};
 
 /// How long the device may take to show a change, and how often it is asked.
@@ -228,116 +226,7 @@ pub(super) async fn look<'a>(
     seen
 }
 
-/// The realm with which AMT refuses a request without a login: it changes when the device is provisioned again.
-///
-/// # Errors
-/// A sentence for people where AMT does not answer.
-pub async fn login_realm(machine: &Machine, history: &History) -> Result<String, String> {
-    let (realm, _) = ask_realm(machine, claimed(history)).await.map_err(|failure| failure.text)?;
-    Ok(realm.as_str().to_owned())
-}
-
-/// The realm, and whether it was asked over TLS.
-async fn ask_realm(machine: &Machine, known: Option<Pin>) -> Result<(Realm, bool), Failure> {
-    let mut lme = Lme::expecting(machine, known).await?;
-    let realm = probe_realm(&mut lme).await?.realm;
-    Ok((realm, lme.is_tls()))
-}
-
-/// How long after the others the ports of TLS may come.
-const TLS_COMES: Duration = Duration::from_secs(30);
-
-/// The certificate that the last proof saw.
-fn claimed(history: &History) -> Option<Pin> {
-    history.amt.as_ref().and_then(|ours| ours.tls_pin.as_deref()).and_then(pin)
-}
-
-/// The certificate that a run was giving AMT when it ended, where no proof tells of it.
-fn unproven(history: &History) -> Option<Pin> {
-    let sent = history.tls_pin_sent.as_deref().and_then(pin);
-    sent.filter(|sent| claimed(history).is_some_and(|claimed| claimed != *sent))
-}
-
 /// A SHA-256 as org state has it.
 pub(super) fn pin(hex: &str) -> Option<Pin> {
     unhex(hex)
-}
-
-/// Sees that the AMT we proved is still the one that answers. It cannot open the escrow, so it says `detected`.
-pub(super) async fn confirm(run: &mut Run<'_>, step: &Step, realm: &str, last_proof: &str) -> Outcome {
-    run.progress.begin("amt: seeing that it is still the one we proved");
-    let mut seen = ask_realm(run.machine, claimed(run.history)).await;
-    let mut half_done = false;
-    // The TLS ports may come later than the others.
-    let expects_tls = claimed(run.history).is_some() && local_tls(run);
-    let until = run.machine.until(TLS_COMES);
-    while expects_tls && matches!(seen, Ok((_, false))) && !until.is_over() {
-        run.machine.pause(ASK_EVERY).await;
-        seen = ask_realm(run.machine, claimed(run.history)).await;
-    }
-    if let Some(other) = unproven(run.history) {
-        match &seen {
-            // Where AMT is asked over cleartext, nothing tells which of the two it serves.
-            Ok((_, is_tls)) => half_done = !is_tls,
-            Err(_) => {
-                if let Ok(realm) = ask_realm(run.machine, Some(other)).await {
-                    (seen, half_done) = (Ok(realm), true);
-                }
-            }
-        }
-    }
-    run.progress.end(if seen.is_ok() { "done" } else { "failed" });
-    let (seen, is_tls) = match seen {
-        Ok(seen) => seen,
-        Err(failure) => return failure.outcome(step),
-    };
-    // Stores that were merged may hold several proofs; the one whose realm answers is the live one.
-    let proofs = run.history.amt.iter().chain(&run.history.amt_older);
-    match proofs.into_iter().find(|ours: &&AmtOurs| ours.realm == seen.as_str()) {
-        Some(ours) if half_done => with_evidence(
-            failed(
-                step,
-                Exit::Drift,
-                "certificate-not-proven",
-                format!(
-                    "AMT serves the certificate that an earlier run of ours was giving it when it ended, or the one before, and no \
-                     proof tells which: open AMT's credential ({}) and run again with `--known-credential FILE --rotate`",
-                    oob_policy::shown(&ours.escrow)
-                ),
-            ),
-            [("realm", seen.as_str().into()), ("event", ours.event.as_str().into())],
-        ),
-        Some(ours) if expects_tls && !is_tls => with_evidence(
-            failed(
-                step,
-                Exit::Drift,
-                "tls-off",
-                format!(
-                    "AMT answers without the TLS that we proved: somebody switched it off; open AMT's credential ({}) and run \
-                     again with `--known-credential FILE --rotate`",
-                    oob_policy::shown(&ours.escrow)
-                ),
-            ),
-            [("realm", seen.as_str().into()), ("event", ours.event.as_str().into())],
-        ),
-        Some(ours) => with_evidence(
-            outcome(step, Status::AlreadySo, "AMT is as we left it: the same login realm answers"),
-            [
-                ("realm", seen.as_str().into()),
-                ("event", ours.event.as_str().into()),
-                ("escrow", ours.escrow.as_str().into()),
-                ("proof", "realm".into()),
-            ],
-        ),
-        None => with_evidence(
-            failed(
-                step,
-                Exit::Drift,
-                "realm-changed",
-                "AMT answers with another login realm than the one we proved: it was provisioned again by others; \
-                 nothing was touched",
-            ),
-            [("realm", seen.as_str().into()), ("expected", realm.into()), ("event", last_proof.into())],
-        ),
-    }
 }

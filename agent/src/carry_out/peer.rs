@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oob_policy::shown;
+use oob_policy::{Detection, shown};
 use oob_wsman::mei_clients;
 use oob_wsman::pthi::LeafHash;
 use oob_wsman::upid::{self, decode_platform_id};
@@ -141,29 +141,29 @@ impl Die {
 }
 
 /// AMT's version, as it or its engine tells it.
-pub(super) fn amt_version<'a>(run: &Run<'a>) -> Option<&'a str> {
-    let detection = run.detection;
+pub(super) fn amt_version(detection: &Detection) -> Option<&str> {
     detection.known("intel.amt.version").or_else(|| detection.known("intel.me.version"))
 }
 
-pub(super) fn amt_major(run: &Run<'_>) -> Option<u32> {
-    amt_version(run).and_then(|version| version.split('.').next()?.parse().ok())
+pub(super) fn amt_major(detection: &Detection) -> Option<u32> {
+    amt_version(detection).and_then(|version| version.split('.').next()?.parse().ok())
 }
 
 /// Whether this AMT speaks TLS alone, and leaves provisioning with `CommitChanges` only.
 pub(super) fn is_tls_only(run: &Run<'_>) -> bool {
-    amt_major(run).is_some_and(|major| major >= TLS_ONLY)
+    amt_major(run.detection).is_some_and(|major| major >= TLS_ONLY)
 }
 
 /// Whether this AMT makes a certificate for itself when its provisioning begins: 16.1 is the first (reference/amt.md 4.5), and
 /// which 16 it is does not matter to whoever finds out that there is one.
 pub(super) fn makes_its_own(run: &Run<'_>) -> bool {
-    amt_major(run).is_some_and(|major| major >= 16)
+    amt_major(run.detection).is_some_and(|major| major >= 16)
 }
 
 /// The quirks that an activation over TLS reckons with, by number.
 pub(super) fn quirks(run: &Run<'_>) -> Vec<String> {
-    let applies = |quirk: &super::quirks::Quirk| amt_major(run).is_some_and(|major| quirk.applies_to(major));
+    let applies =
+        |quirk: &super::quirks::Quirk| amt_major(run.detection).is_some_and(|major| quirk.applies_to(major));
     let all = [TLS_1_2_FOR_ACTIVATION];
     all.iter()
         .filter(|quirk| applies(quirk))

@@ -116,8 +116,11 @@ impl<'a> Proven<'a> {
         if self.applied.settings.iter().any(|word| word != "mebx = true") {
             seen.push("settings read over a login of their own");
         }
-        if self.applied.tls.as_ref().is_some_and(|tls| tls.shaken) {
-            seen.push("a TLS handshake with the certificate that was issued");
+        match &self.applied.tls {
+            None => {}
+            Some(tls) if tls.shaken => seen.push("a TLS handshake with the certificate that was issued"),
+            // What was put reads as put before it is committed.
+            Some(_) => seen.push("CommitChanges of the TLS settings was answered with success"),
         }
         seen
     }
@@ -159,6 +162,9 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
         anew.iter().map(String::as_str).partition(|word| *word == "mebx = true");
     if !read.is_empty() {
         text += &format!("; read back: {}", read.join(", "));
+        if applied.tls.as_ref().is_some_and(|tls| !tls.shaken) {
+            text += " (TLS as it was put, and AMT answered its commit)";
+        }
     }
     if !asserted.is_empty() {
         text += "; AMT took the MEBx password and gives no way to read it back";

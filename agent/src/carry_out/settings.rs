@@ -1,7 +1,7 @@
 //! Settings of the AMT that this run activated (reference/amt.md 5.8, 5.10, 5.11): read, changed, put back whole; then
 //! read over a login of its own. What the device made of a write is believed from that reading alone.
 
-use oob_policy::{AmtSettings, Consent, TlsWish};
+use oob_policy::{AmtSettings, Consent, Detection, TlsWish};
 use oob_wsman::Secret;
 use oob_wsman::classes::Editable;
 use oob_wsman::classes::amt::{GeneralSettings, set_mebx_password};
@@ -63,7 +63,7 @@ pub(super) async fn apply(
         }
         let wanted = TlsWanted {
             required: wish == TlsWish::Required,
-            local: local_tls(run),
+            local: local_tls(run.detection),
             before: before.as_ref(),
             clients: clients.map(|(wish, ca)| Clients { wish, ca }),
         };
@@ -98,8 +98,8 @@ pub(super) fn applicable(mode: ControlMode, wanted: &AmtSettings) -> AmtSettings
 
 /// Whether AMT's local ports are to speak TLS too, so that its certificate can be seen served from here. What came
 /// before AMT 15 has no cipher in common with this build (reference/amt.md 0.5).
-pub(super) fn local_tls(run: &Run<'_>) -> bool {
-    amt_major(run).is_some_and(|major| major >= 15)
+pub(super) fn local_tls(detection: &Detection) -> bool {
+    amt_major(detection).is_some_and(|major| major >= 15)
 }
 
 async fn write_and_check(

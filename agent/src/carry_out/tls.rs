@@ -169,7 +169,7 @@ pub(super) async fn secure(
             session.lme.pin_to(pin);
             seen = read_back(run, session, &served, before, true).await;
         }
-        // Where neither answers, nobody can tell.
+        // Where neither answers, `seen` says so, and client control mode is taken back.
         if seen.is_err() && answers_with(session, old).await {
             return Err(prune::stale(&why));
         }

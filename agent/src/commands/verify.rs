@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use super::detect::{look, open_machine};
 use super::{Stop, print, print_json, verify_remote};
-use crate::carry_out::{amt_enabled, login_realm};
+use crate::carry_out::{amt_enabled, see_amt};
 use crate::cli::Verify;
 use crate::error::chain_of;
 use crate::firmware::Image;
@@ -45,7 +45,7 @@ pub(super) async fn verify(arguments: &Verify) -> Result<Exit, Stop> {
     let flash = image.as_ref().map(flash_evidence);
     // Asked without a login, and only where there is a claim to compare the answer with.
     let amt = match &claimed.history.amt {
-        Some(_) => login_realm(&machine, &claimed.history).await.map_or_else(AmtSeen::Silent, AmtSeen::Realm),
+        Some(_) => see_amt(&machine, &claimed.history, &detection).await,
         None => AmtSeen::NotAsked,
     };
     let amt_on = match &claimed.claims.locked_down {

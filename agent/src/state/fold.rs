@@ -6,7 +6,7 @@ use oob_policy::{AmtOurs, Channel, Enabled, History, LockedDown, RemoteProof, St
 
 use super::Stored;
 use super::event::{Event, Kind, SignedEvent};
-use super::journal::{JournalEntry, fold_addresses, fold_leaving, fold_open, fold_upgrading};
+use super::journal::{JournalEntry, fold_addresses, fold_disabling, fold_leaving, fold_open, fold_upgrading};
 use crate::escrow::MAX_GENERATION;
 
 /// The history of one device. Bodies are read as follows; other members are for people:
@@ -65,6 +65,7 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
         mebx: mebx(&events),
         enabled: last_switch(&events).and_then(Switch::on),
         locked_down: last_switch(&events).and_then(Switch::off),
+        switching_off: fold_disabling(journal),
         policy: events
             .values()
             .filter_map(|event| event.policy.as_ref())

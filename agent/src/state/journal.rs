@@ -249,6 +249,17 @@ pub fn fold_upgrading(entries: &[JournalEntry]) -> Option<String> {
     upgrading
 }
 
+/// Whether AMT was told to switch itself off and was not seen to refuse. What was set up or switched on since was on.
+pub(super) fn fold_disabling(entries: &[JournalEntry]) -> bool {
+    entries.iter().fold(false, |off, entry| match entry {
+        JournalEntry::Disabling { .. } => true,
+        JournalEntry::Disabled { answer: Answer::Refused, .. }
+        | JournalEntry::Enabling { .. }
+        | JournalEntry::Begin { .. } => false,
+        _ => off,
+    })
+}
+
 /// What AMT's wired addresses were before a run wrote settings and ended without comparing them. AMT that was taken back
 /// has none of ours to keep. The earliest of one provisioning counts: what a later run found may be what was left of it.
 pub(super) fn fold_addresses(entries: &[JournalEntry]) -> Option<WiredBefore> {

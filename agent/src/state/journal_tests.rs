@@ -69,6 +69,25 @@ fn an_unprovisioning_without_an_end_is_open_and_no_setup() {
 }
 
 #[test]
+fn what_was_told_to_switch_itself_off_is_off_until_it_refuses_or_is_used_again() {
+    let call = || "CFG_DisableAndClearAMT".to_owned();
+    let disabling = || JournalEntry::Disabling { call: call() };
+    let disabled = |answer| JournalEntry::Disabled { call: call(), answer };
+    for (entries, expected) in [
+        (vec![], false),
+        (vec![disabling()], true),
+        (vec![disabling(), disabled(Answer::Accepted)], true),
+        (vec![disabling(), disabled(Answer::Unknown)], true),
+        (vec![disabling(), disabled(Answer::Refused)], false),
+        (vec![disabling(), JournalEntry::Enabling { call: call() }], false),
+        (vec![disabling(), begin(2)], false),
+        (vec![begin(1), sending(), Closed { generation: 1 }, disabling(), JournalEntry::Left], true),
+    ] {
+        assert_eq!(fold_disabling(&entries), expected, "{entries:?}");
+    }
+}
+
+#[test]
 fn an_upgrade_that_was_not_refused_may_have_happened() {
     let upgrading = || JournalEntry::Upgrading { realm: "Digest:1".to_owned(), call: "U".to_owned() };
     let upgraded = |answer| JournalEntry::Upgraded { answer };

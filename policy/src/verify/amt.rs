@@ -29,7 +29,9 @@ pub(super) fn result(look: &Look<'_>, engine: Rung) -> Option<AmtResult> {
         return Some(end("control-mode-drift", Exit::Drift, text));
     }
     let realm = match look.amt {
-        AmtSeen::Realm(realm) => realm,
+        AmtSeen::Realm(realm) | AmtSeen::WithoutTls(realm) | AmtSeen::PerhapsAnotherCertificate(realm) => {
+            realm
+        }
         AmtSeen::Silent(why) => {
             let text = format!("AMT, which org state claims as ours, does not answer: {}.", shown(why));
             return Some(end("amt-unreachable", Exit::DeviceFailed, text));
@@ -46,6 +48,22 @@ pub(super) fn result(look: &Look<'_>, engine: Rung) -> Option<AmtResult> {
             "AMT answers with another login realm than the one we proved: others provisioned it since.";
         return Some(end("realm-changed", Exit::Drift, text.to_owned()));
     };
+    const MEND: &str = "run `apply --known-credential FILE --rotate` with its credential";
+    match look.amt {
+        AmtSeen::WithoutTls(_) => {
+            let text =
+                format!("AMT answers without the TLS that we proved, which somebody switched off: {MEND}.");
+            return Some(end("tls-off", Exit::Drift, text));
+        }
+        AmtSeen::PerhapsAnotherCertificate(_) => {
+            let text = format!(
+                "AMT serves the certificate that an earlier run of ours was giving it when it ended, or the one before, and \
+                 no proof tells which: {MEND}."
+            );
+            return Some(end("certificate-not-proven", Exit::Drift, text));
+        }
+        AmtSeen::Realm(_) | AmtSeen::Silent(_) | AmtSeen::NotAsked => {}
+    }
     if !ours.sealed {
         let text = format!("AMT is as we left it, but {} is not in the store.", shown(&ours.escrow));
         return Some(end("credential-missing", Exit::Drift, text));

@@ -353,6 +353,16 @@ fn amt_is_compared_by_its_realm() {
     merged.history.amt_older.push(older);
     assert_eq!(merged.look().amt.unwrap().event.as_deref(), Some("e1-older"));
     check(&merged, Rung::NotClaimed, 0, "satisfied");
+    for (of, reason) in [
+        (AmtSeen::WithoutTls as fn(String) -> AmtSeen, "tls-off"),
+        (AmtSeen::PerhapsAnotherCertificate, "certificate-not-proven"),
+    ] {
+        let mut changed = ours("Digest:ours");
+        changed.amt = of("Digest:ours".into());
+        check(&changed, Rung::NotClaimed, 9, reason);
+        changed.amt = of("Digest:theirs".into());
+        check(&changed, Rung::NotClaimed, 9, "realm-changed");
+    }
     let mut silent = ours("");
     silent.amt = AmtSeen::Silent("no\u{1b}thing".into());
     check(&silent, Rung::NotClaimed, 5, "amt-unreachable");

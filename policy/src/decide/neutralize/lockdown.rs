@@ -238,9 +238,12 @@ fn lock(mhc: bool, own_mebx: bool, skipped: Vec<String>, case: &Case<'_>) -> Ste
 }
 
 pub(super) fn already(by: Option<LockedDown>, skipped: Vec<String>, case: &Case<'_>) -> Step {
-    // A run of ours that died before its event gave MEBx its password all the same.
-    let (event, mebx_escrow) =
-        by.map_or_else(|| (None, case.history.mebx.clone()), |by| (Some(by.event), by.mebx_escrow));
+    let (event, mebx_escrow) = match by {
+        Some(by) => (Some(by.event), by.mebx_escrow),
+        // A run of ours that died before its event gave MEBx its password all the same. AMT that others switched off says
+        // nothing of MEBx: they may have changed the password on their way there.
+        None => (None, case.history.mebx.clone().filter(|_| case.history.switching_off)),
+    };
     let whose = event.as_ref().map_or(String::new(), |event| format!(", as event {event} says"));
     let reason = case
         .reason(&format!("asks to neutralize, and AMT reports itself disabled{whose}{}", before(&skipped)));
