@@ -4,11 +4,12 @@
 use std::env;
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use oob_tests::{agent, code, files, image, installed, neutralize_policy, scratch, skip, text};
+use oob_tests::{
+    agent, code, files, image, installed, neutralize_policy, scratch, skip, text, write_program,
+};
 
 const CLEAN: &str = "clean+soft-disable";
 const SOFT: &str = "soft-disable";
@@ -209,8 +210,7 @@ fn run_with_fake(
 ) -> (Output, String) {
     let fake = dir.join("flashrom");
     if !fake.exists() {
-        fs::write(&fake, FAKE).unwrap();
-        fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&fake, FAKE);
     }
     let calls = dir.join("calls");
     fs::write(&calls, "").unwrap();

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use oob_tests::{agent_command, code, files, image, json, scratch, skylake_capture, stride, text};
+use oob_tests::{
+    agent_command, code, files, image, json, scratch, skylake_capture, stride, text, write_program,
+};
 
 const STATUS: &str = "sys/class/mei/mei0/fw_status";
 
@@ -175,8 +177,7 @@ fn stand_in(desk: &Desk, lines: &str) -> PathBuf {
     let bin = desk.scratch.path().join("bin");
     fs::create_dir_all(&bin).unwrap();
     let program = bin.join("flashrom");
-    fs::write(&program, format!("#!/bin/sh\n{lines}\n")).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    write_program(&program, &format!("#!/bin/sh\n{lines}\n"));
     bin
 }
 

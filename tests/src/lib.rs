@@ -115,6 +115,19 @@ pub fn json(output: &Output) -> Value {
     })
 }
 
+/// Writes a program that is run at once. By a process of its own: a file that this one has open for writing may be held by a
+/// child of another test that is just being started, and what is open for writing is not executed.
+pub fn write_program(path: &Path, text: &str) {
+    let mut writer = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("starting sh");
+    write!(writer.stdin.take().expect("stdin is piped"), "{text}").expect("handing the program over");
+    assert!(writer.wait().expect("waiting for sh").success());
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -148,8 +161,10 @@ impl Machine {
     /// The simulator's own record: control mode, counters, calls.
     pub fn state(&self) -> Value {
         let file = self.dir.join("sim/state.json");
-        serde_json::from_slice(&fs::read(&file).expect("reading sim/state.json"))
-            .expect("sim/state.json is JSON")
+        let file = fs::File::open(&file).expect("opening sim/state.json");
+        // The simulator writes over the one before last.
+        file.lock_shared().expect("locking sim/state.json");
+        serde_json::from_reader(BufReader::new(file)).expect("sim/state.json is JSON")
     }
 
     pub fn mutating_calls(&self) -> u64 {

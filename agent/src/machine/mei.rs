@@ -33,7 +33,6 @@ const BUSY_TRIES: u32 = 3;
 const BUSY_WAIT: Duration = Duration::from_millis(500);
 /// How long a peer that is not live may take to answer the connect message, and any device to take a message.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-const HANDSHAKE_LEAST: Duration = Duration::from_millis(500);
 
 /// Why a MEI connection could not be made or used. Every text ends with what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +168,7 @@ impl Machine {
             connect_device(fd, guid).await.map_err(named)?
         } else {
             let fd = raw::watch(self.open_socket(&rel).map_err(named)?).map_err(named)?;
-            let wait = HANDSHAKE.mul_f64(self.time_scale()).max(HANDSHAKE_LEAST);
+            let wait = self.deadline(HANDSHAKE);
             let answer = timeout(wait, shake_hands(&fd, guid)).await;
             let late = |_| MeiError::Timeout { doing: "connecting", node: rel.clone(), waited: wait };
             let answer = answer.map_err(late)?.map_err(named)?;

@@ -4,7 +4,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::thread::JoinHandle;
 
-use rustix::net::{RecvFlags, SendFlags, accept, bind, listen, recv, send, socket};
+use rustix::net::{
+    RecvFlags, SendFlags, Shutdown, SocketFlags, accept_with, bind, listen, recv, send, shutdown, socket_with,
+};
 
 use super::*;
 
@@ -14,13 +16,15 @@ type Expected = fn(&MeiError) -> bool;
 
 fn serve(dir: &Path, node: &str, script: Script) -> JoinHandle<Vec<Vec<u8>>> {
     std::fs::create_dir_all(dir.join("dev")).unwrap();
-    let listener = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+    // Closed on exec, and shut down at the end: a program that another test starts must not keep an end open.
+    let listener =
+        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
     bind(&listener, &SocketAddrUnix::new(dir.join("dev").join(node)).unwrap()).unwrap();
     listen(&listener, 8).unwrap();
     std::thread::spawn(move || {
         let mut seen = Vec::new();
         for connection in script {
-            let peer = accept(&listener).unwrap();
+            let peer = accept_with(&listener, SocketFlags::CLOEXEC).unwrap();
             for answer in connection {
                 let mut buffer = vec![0; 4096];
                 let (length, _) = recv(&peer, &mut buffer[..], RecvFlags::empty()).unwrap();
@@ -29,6 +33,7 @@ fn serve(dir: &Path, node: &str, script: Script) -> JoinHandle<Vec<Vec<u8>>> {
                 let Some(answer) = answer else { break };
                 send(&peer, &answer, SendFlags::empty()).unwrap();
             }
+            let _ = shutdown(&peer, Shutdown::Both);
         }
         seen
     })
@@ -174,7 +179,7 @@ async fn nothing_but_a_socket_beneath_the_root_is_opened() {
 async fn a_socket_that_nobody_serves_is_not_ready() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(dir.path().join("dev")).unwrap();
-    let dead = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+    let dead = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
     bind(&dead, &SocketAddrUnix::new(dir.path().join("dev/mei0")).unwrap()).unwrap();
     drop(dead);
     let error = open(dir.path()).mei_connect(PTHI).await.unwrap_err();

@@ -81,8 +81,9 @@ impl Ledger {
         format!("calls{}", kinds.collect::<String>())
     }
 
-    /// Writes `state.json` beside `path` and puts it in its place, so that a reader sees a whole state. The one before is
-    /// what the next is written over: most of what a call costs would be new files and their way to the disk.
+    /// Writes `state.json` beside `path` and puts it in its place. The one before is what the next is written over: most of
+    /// what a call costs would be new files and their way to the disk. A reader sees a whole state if it takes a shared lock,
+    /// since it may have opened the file that is written over next.
     ///
     /// # Errors
     /// When the file cannot be written or put there.
@@ -90,6 +91,7 @@ impl Ledger {
         let new = path.with_extension("new");
         let text = serde_json::to_vec_pretty(&State { standing, per_kind: self.per_kind(), ledger: self })?;
         let mut file = File::options().write(true).create(true).truncate(false).open(&new)?;
+        file.lock()?;
         file.write_all(&text)?;
         file.set_len(text.len() as u64)?;
         match renameat_with(CWD, &new, CWD, path, RenameFlags::EXCHANGE) {

@@ -134,7 +134,7 @@ fn run(machine: Machine) -> Result<()> {
     );
     ensure!(apf_window > 0, "reading --apf-window 0: no request could be sent");
     if let Some(dir) = machine.keep_primes {
-        oob_sim::rsa::keep(dir);
+        oob_sim::rsa::keep(dir, seed);
     }
     let files = machine.trusted_roots.iter().map(|path| Root::of_file(path));
     let hashes = machine.trusted_hashes.iter().map(|hash| Root::of_hex(hash));

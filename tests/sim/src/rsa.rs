@@ -16,9 +16,16 @@ use crate::der::{SEQUENCE, unsigned, wrap};
 /// Where this process keeps the primes it finds, for those after it.
 static KEPT: OnceLock<PathBuf> = OnceLock::new();
 
-/// Keeps primes there from now on: to find them is most of what a simulated machine costs. Counts once per process.
-pub fn keep(dir: PathBuf) {
-    let _ = KEPT.set(dir);
+/// Keeps primes there from now on, and finds those of this machine's first keys: to find them is most of what a simulated
+/// machine costs, and no answer is to wait for them. Counts once per process.
+pub fn keep(dir: PathBuf, seed: u64) {
+    /// More than any run of the tests makes.
+    const KEYS: u32 = 6;
+    if KEPT.set(dir).is_ok() {
+        for number in (1..=KEYS).filter(|number| kept(seed, *number).is_none()) {
+            found(seed, number);
+        }
+    }
 }
 
 /// A key pair. Not to be shown: it has no `Debug`.

@@ -1,6 +1,8 @@
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::*;
@@ -12,8 +14,16 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 /// A program of a few shell lines in place of flashrom, called as it is called.
 fn stand_in(directory: &Path, lines: &str) -> PathBuf {
     let program = directory.join("stand-in");
-    fs::write(&program, format!("#!/bin/sh\n{lines}\n")).unwrap();
-    fs::set_permissions(&program, Permissions::from_mode(0o700)).unwrap();
+    // Written by a process of its own: a file that this one has open for writing may be held by a child of another test that
+    // is just being started, and what is open for writing is not executed.
+    let mut writer = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 700 \"$0\""])
+        .arg(&program)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    write!(writer.stdin.take().unwrap(), "#!/bin/sh\n{lines}\n").unwrap();
+    assert!(writer.wait().unwrap().success());
     program
 }
 
@@ -36,12 +46,15 @@ fn a_run_has_its_own_environment_and_both_streams_are_kept() {
 #[test]
 fn a_run_that_hangs_is_killed_and_said_so() {
     let directory = tempfile::tempdir().unwrap();
-    let program = stand_in(directory.path(), "echo $$ > pid; exec sleep 1000");
+    let program = stand_in(directory.path(), "exec sleep 1000");
     let limit = Duration::from_millis(300);
     let error = block_on(flashrom::read(&program, "internal", directory.path(), "r.bin", limit)).unwrap_err();
     assert!(error.contains("was killed"), "{error}");
-    let pid = fs::read_to_string(directory.path().join("pid")).unwrap();
-    assert!(!Path::new("/proc").join(pid.trim()).exists(), "it is gone and was waited for");
+    let here = directory.path().canonicalize().unwrap();
+    let left = fs::read_dir("/proc").unwrap().filter(|process| {
+        fs::read_link(process.as_ref().unwrap().path().join("cwd")).is_ok_and(|place| place == here)
+    });
+    assert_eq!(left.count(), 0, "it is gone and was waited for");
 }
 
 #[test]
