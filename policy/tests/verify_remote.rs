@@ -134,7 +134,7 @@ fn clients_certificates_count_where_the_claim_says_that_they_are_demanded() {
     for (words, mutual, exit, reason, told) in [
         (&words[..], Mutual::Demanded, Exit::Satisfied, "satisfied", "demanded"),
         (&words[..], Mutual::NotDemanded, Exit::Drift, "mutual-tls-off", "not-demanded"),
-        (&words[..], Mutual::NotJudged, Exit::Drift, "mutual-tls-off", "not-judged"),
+        (&words[..], Mutual::NotJudged, Exit::DeviceFailed, "mutual-tls-unclear", "not-judged"),
         (&words[..1], Mutual::NotDemanded, Exit::Satisfied, "satisfied", "not-demanded"),
         (&words[..1], Mutual::Demanded, Exit::Satisfied, "satisfied", "demanded"),
     ] {

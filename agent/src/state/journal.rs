@@ -263,11 +263,19 @@ pub(super) fn fold_disabling(entries: &[JournalEntry]) -> bool {
 /// What AMT's wired addresses were before a run wrote settings and ended without comparing them. AMT that was taken back
 /// has none of ours to keep. The earliest of one provisioning counts: what a later run found may be what was left of it.
 pub(super) fn fold_addresses(entries: &[JournalEntry]) -> Option<WiredBefore> {
+    // A new password that is taken back leaves AMT as it was set up.
+    let set_up = |undone: &u32| {
+        !entries.iter().any(|entry| match entry {
+            JournalEntry::Begin { generation, rotation, .. } => *rotation && generation == undone,
+            _ => false,
+        })
+    };
     entries.iter().fold(None, |open, entry| match entry {
         JournalEntry::Addresses { before } => {
             open.filter(|open| open.realm == before.realm).or_else(|| Some(before.clone()))
         }
-        JournalEntry::AddressesKept | JournalEntry::Undone { .. } => None,
+        JournalEntry::AddressesKept => None,
+        JournalEntry::Undone { generation } if set_up(generation) => None,
         _ => open,
     })
 }

@@ -153,6 +153,8 @@ fn addresses_stay_open_until_they_were_compared_or_the_device_was_taken_back() {
         (vec![of("a"), under("Digest:1", "b"), under("Digest:1", "c")], Some("b")),
         (vec![begin(1), sending(), of("a"), Undone { generation: 1 }], None),
         (vec![begin(1), sending(), of("a"), Closed { generation: 1 }], Some("a")),
+        // A new password that AMT refused takes back no setting.
+        (vec![of("a"), rotate(2), sending(), sent(Answer::Refused), Undone { generation: 2 }], Some("a")),
     ] {
         let found = fold_addresses(&entries).and_then(|before| before.fixed?[0].clone());
         assert_eq!(found.as_deref(), open, "{entries:?}");

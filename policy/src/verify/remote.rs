@@ -279,13 +279,24 @@ fn judge(claim: &AmtOurs, seen: &RemoteSeen) -> (Exit, &'static str, String) {
         }
         _ => {}
     }
-    if claims_mutual_tls(claim) && seen.mutual != Mutual::Demanded {
-        return drift(
-            "mutual-tls-off",
-            format!(
-                "AMT at {at} is ours, and lets in clients without a certificate, which our proof says it does not."
-            ),
-        );
+    match seen.mutual {
+        Mutual::NotDemanded if claims_mutual_tls(claim) => {
+            return drift(
+                "mutual-tls-off",
+                format!(
+                    "AMT at {at} is ours, and lets in clients without a certificate, which our proof says it does not."
+                ),
+            );
+        }
+        Mutual::NotJudged if claims_mutual_tls(claim) => {
+            return failed(
+                "mutual-tls-unclear",
+                format!(
+                    "AMT at {at} is ours, and whether it lets in clients without a certificate was not to be seen; run again."
+                ),
+            );
+        }
+        _ => {}
     }
     let Some(power) = seen.power.as_ref().filter(|_| seen.wrong_refused) else {
         return failed("answer-unusable", format!("AMT at {at} took the login; the proof is not complete."));
