@@ -229,6 +229,15 @@ fn with_a_certificate_mebx_gets_a_password_of_its_own_first() {
         (ours(certified()), &["refuse.credential-needed"]),
         (known(ours(certified())), &["amt.complete", "amt.unprovision", "neutralize.lockdown"]),
         (known(ours(locking())), &["refuse.no-method-applies"]),
+        // The proof of that setup, or of a later one, ended what was open.
+        (ours(certified()).open(1, true), &["refuse.credential-needed"]),
+        (ours(certified()).open(2, true), &["refuse.indeterminate"]),
+        // A new password for what was there before; admin control mode that our proof does not know.
+        (
+            known(acm(certified()).open(1, true)).history(|it| it.open.as_mut().unwrap().rotation = true),
+            &["neutralize.report-only"],
+        ),
+        (known(acm(certified()).ours(1)), &["neutralize.report-only"]),
         // By others, or in another state.
         (known(acm(certified())), &["neutralize.report-only"]),
         (acm(certified()).open(1, false), &["neutralize.report-only"]),

@@ -316,5 +316,14 @@ mod tests {
         assert_eq!(told(&stored(&bodies)).locked_down, None);
         bodies.push((Kind::Observed, "r4", found_off()));
         assert_eq!(told(&stored(&bodies)).locked_down.unwrap().since.event, stored(&bodies).events[3].id);
+        // Used, or switched on by ours, since then.
+        let used = json!({"channel": "amt", "generation": 1, "realm": "Digest:1", "control_mode": "ccm", "escrow": "amt.1.00.age"});
+        for (kind, body) in
+            [(Kind::Verified, used), (Kind::Note, json!({"channel": "amt", "switched_on": true}))]
+        {
+            let mut bodies = bodies.clone();
+            bodies.push((kind, "r5", body));
+            assert_eq!(told(&stored(&bodies)).locked_down, None);
+        }
     }
 }

@@ -222,7 +222,7 @@ fn the_password_of_mebx_counts_for_nothing_once_somebody_else_was_there() {
     let on = (Kind::Note, json!({"channel": "amt", "switched_on": true}));
     let same = (Kind::Verified, proof("Digest:1", json!(["sol = true"])));
     for (later, stands) in [
-        (vec![same], true),
+        (vec![same.clone()], true),
         (vec![left.clone(), other()], true),
         (vec![left.clone(), off.clone()], true),
         (vec![seen("Digest:1".into()), other()], true),
@@ -232,7 +232,14 @@ fn the_password_of_mebx_counts_for_nothing_once_somebody_else_was_there() {
         // Somebody enabled it again.
         (vec![left.clone(), off.clone(), other()], false),
         (vec![left.clone(), off.clone(), on.clone()], false),
-        (vec![left, off, on, set.clone()], true),
+        (vec![left.clone(), off.clone(), on, set.clone()], true),
+        // And gave MEBx another one in a run of ours, which later proofs of that provisioning keep.
+        (vec![left, off, set.clone(), same.clone()], true),
+        // A look from another host makes nothing ours.
+        (
+            vec![(Kind::Verified, json!({"channel": "amt", "verified_remote": true, "realm": "Digest:2"}))],
+            true,
+        ),
     ] {
         let mut events: Vec<SignedEvent> = Vec::new();
         for (kind, body) in std::iter::once(set.clone()).chain(later) {
@@ -265,6 +272,10 @@ fn amt_is_as_the_last_of_our_runs_switched_it() {
     assert_eq!(folded(&[&one, &two, &used, &four]), (None, Some(four.id.clone())));
     let said = sign(2, Some(&one), Kind::Note, json!({"channel": "amt", "switched_on": "yes"}));
     assert_eq!(folded(&[&one, &said]).1, Some(one.id.clone()));
+    // A look from another host has no escrow file, and uses nothing.
+    let seen = json!({"channel": "amt", "verified_remote": true, "generation": 1, "realm": "Digest:0", "control_mode": "ccm"});
+    let seen = sign(2, Some(&one), Kind::Verified, seen);
+    assert_eq!(folded(&[&one, &seen]).1, Some(one.id.clone()));
 }
 
 #[test]
