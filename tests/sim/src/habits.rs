@@ -20,6 +20,12 @@ pub struct Habits {
     /// Switched on, AMT stays off until this machine is started again in the same directory.
     #[arg(long, requires = "amt_disabled")]
     pub enable_needs_reboot: bool,
+    /// BIOS setup keeps the switch of MHC to itself: the host may not switch AMT on or off.
+    #[arg(long)]
+    pub switch_locked: bool,
+    /// DHCP takes four times as long to answer once AMT was switched on.
+    #[arg(long, requires = "amt_disabled")]
+    pub slow_lease: bool,
     /// LMS runs on the machine: it serves `lms:16992` and `lms:16993` of ports.json, and holds the LME client (EBUSY).
     #[arg(long)]
     pub lms: bool,

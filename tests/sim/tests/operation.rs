@@ -92,6 +92,14 @@ fn provisioned_amt_is_not_switched() {
 }
 
 #[test]
+fn a_locked_switch_is_told_and_not_switched() {
+    let sim = start(&["--switch-locked"]);
+    assert_eq!(mhc(&sim, IS_ENABLED), [0x80, 0, 0, 0]);
+    assert_eq!(mhc(&sim, ENABLE), bytes("05 03 53 10 03000000"));
+    assert_eq!(sim.state()["amt_disabled"], true);
+}
+
+#[test]
 fn faults_at_the_switch_leave_it_as_it_was_or_turn_it() {
     for (fault, off) in
         [("return-value:3", true), ("drop-before", true), ("drop-after", false), ("short", false)]

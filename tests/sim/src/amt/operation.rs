@@ -36,10 +36,11 @@ impl Amt {
         status::OK
     }
 
-    /// Whether the host may switch AMT on and off: not once it is provisioned, and not once 0x88 disabled it.
+    /// Whether the host may switch AMT on and off: not once it is provisioned, not once 0x88 disabled it, and
+    /// not where BIOS setup keeps the switch.
     #[must_use]
     pub fn is_switchable(&self) -> bool {
-        self.provisioning_state == provisioning::PRE && !self.operation.cleared
+        self.provisioning_state == provisioning::PRE && !self.operation.cleared && !self.habits.switch_locked
     }
 
     /// MHC `SetAmtOperationalState`. Switched on, AMT starts, or does so with the machine only.
@@ -50,7 +51,8 @@ impl Amt {
         self.operation.next_start = Some(on);
         if on && self.disabled && !self.habits.starts_anew() {
             self.operation.starting = COMMANDS_TO_START;
-            self.operation.leased_at = Some(Instant::now() + scaled(TO_A_LEASE, self.time_scale));
+            let lease = if self.habits.slow_lease { TO_A_LEASE * 4 } else { TO_A_LEASE };
+            self.operation.leased_at = Some(Instant::now() + scaled(lease, self.time_scale));
         }
         self.disabled = !on || self.disabled && self.habits.starts_anew();
         status::OK
