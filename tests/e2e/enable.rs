@@ -7,6 +7,7 @@ use oob_tests::provisioning::{Org, policy, raise_serial};
 use oob_tests::{Machine, agent, agent_command, code, json, scratch, text};
 
 use crate::honesty::passwords_outside_escrow;
+use crate::lockdown::{body_of, boots, switches};
 use crate::use_acm::{apply, arguments};
 use crate::use_ccm::escrow_files;
 
@@ -69,6 +70,8 @@ fn what_answers_at_once_is_used_in_the_same_run() {
         );
         assert_eq!(result["plan"]["steps"].as_array().unwrap().len(), 2);
         assert_eq!(counter(&machine, MHC), 1);
+        let event = body_of(&result["outcomes"][0], &out);
+        assert_eq!((&event["switched_on"], &event["answers"]), (&true.into(), &true.into()));
         assert_used(&run, &machine, &asking, &out, 1);
     }
 }
@@ -77,7 +80,7 @@ fn what_answers_at_once_is_used_in_the_same_run() {
 fn admin_control_mode_waits_for_the_suffix() {
     let scratch = scratch();
     let org = Org::new(scratch.path(), "enable = true, sol = true");
-    let options = [&org.trusted()[..], &["--amt-disabled"]].concat();
+    let options = [&org.trusted()[..], &["--amt-disabled", "--slow-lease"]].concat();
     let machine = Machine::start("vpro-desktop-amt18", &scratch.path().join("vpro"), &options);
     let out = scratch.path().join("out");
     assert_used(&apply(&machine, &org.policy, &out), &machine, &org.policy, &out, 2);
@@ -94,6 +97,8 @@ fn what_needs_a_restart_is_told_and_not_switched_again() {
         assert_eq!((code(&run), &result["reason"]), (Some(10), &"reboot-needed".into()), "{}", told(&run));
         assert_eq!((&result["changed"], counter(&machine, MHC)), (&changed.into(), 1));
         assert_eq!(result["capability"]["channels"][0]["state"], "disabled");
+        // Said to be on by the firmware alone; the second run names the same event.
+        assert_eq!(body_of(&result["outcomes"][0], &out)["answers"], false);
         assert!(escrow_files(&out).is_empty());
     }
     // The machine is started again.
@@ -137,20 +142,107 @@ fn what_the_host_may_not_switch_is_left_to_a_person() {
     assert_eq!((machine.mutating_calls(), &machine.state()["amt_disabled"]), (mutating, &true.into()));
 }
 
+/// As far as a boot id tells one boot from the next.
+#[test]
+fn what_is_still_off_on_a_later_boot_is_switched_on_again() {
+    let scratch = scratch();
+    let (machine, asking, out) = off("vpro-desktop-amt18", scratch.path(), &["--enable-needs-reboot"]);
+    for (boot, changed, calls) in [(1, true, 1), (1, false, 1), (2, true, 2), (2, false, 2)] {
+        boots(&machine, boot);
+        let run = apply(&machine, &asking, &out);
+        let result = json(&run);
+        assert_eq!((code(&run), &result["reason"]), (Some(10), &"reboot-needed".into()), "{}", told(&run));
+        assert_eq!((&result["changed"], counter(&machine, MHC)), (&changed.into(), calls), "boot {boot}");
+    }
+}
+
+#[test]
+fn hidden_amt_is_switched_on_and_used_after_a_restart() {
+    let scratch = scratch();
+    let (machine, asking, out) = off("vpro-desktop-amt18", scratch.path(), &["--amt-hidden"]);
+    let run = apply(&machine, &asking, &out);
+    assert_eq!((code(&run), &json(&run)["reason"]), (Some(10), &"reboot-needed".into()), "{}", told(&run));
+    drop(machine);
+    let (machine, ..) = off("vpro-desktop-amt18", scratch.path(), &["--amt-hidden"]);
+    assert_used(&apply(&machine, &asking, &out), &machine, &asking, &out, 1);
+}
+
+#[test]
+fn firmware_that_does_not_tell_over_mhc_is_not_switched() {
+    for (profile, options, expected) in [
+        // By its version it can be switched; it does not say so itself.
+        ("vpro-desktop-amt16", &[][..], (8, "amt-not-switchable")),
+        ("vpro-desktop-amt18", &["--fault", "mhc:0x51=drop-before"], (5, "mhc-unreachable")),
+        (
+            "vpro-desktop-amt18",
+            &["--amt-hidden", "--fault", "mhc:0x51=drop-before"],
+            (8, "amt-absent-or-disabled"),
+        ),
+    ] {
+        let scratch = scratch();
+        let (machine, asking, out) = off(profile, scratch.path(), options);
+        std::fs::write(machine.dir.join("sys/class/mei/mei0/fw_ver"), "0:18.0.5.1913").unwrap();
+        let run = apply(&machine, &asking, &out);
+        let result = json(&run);
+        assert_eq!((code(&run).unwrap(), result["reason"].as_str().unwrap()), expected, "{}", told(&run));
+        assert_eq!(result["outcomes"][0]["step"], "amt.enable", "{}", told(&run));
+        assert_eq!((&result["changed"], machine.mutating_calls()), (&false.into(), 0), "{expected:?}");
+        assert_eq!(machine.state()["amt_disabled"], true, "{expected:?}");
+    }
+}
+
+#[test]
+fn a_lost_answer_that_nothing_clears_up_is_told_as_unknown() {
+    let scratch = scratch();
+    let faults = ["--fault", &format!("{MHC}=drop-before"), "--fault", "mhc:0x51=drop-before#2"];
+    let (machine, asking, out) = off("vpro-desktop-amt18", scratch.path(), &faults);
+    let run = apply(&machine, &asking, &out);
+    let result = json(&run);
+    assert_eq!((code(&run), &result["reason"]), (Some(6), &"indeterminate".into()), "{}", told(&run));
+    assert_eq!((&result["changed"], counter(&machine, MHC)), (&true.into(), 1));
+    assert_used(&apply(&machine, &asking, &out), &machine, &asking, &out, 1);
+}
+
+#[test]
+fn amt_that_is_still_starting_is_waited_for_and_one_that_goes_again_is_told() {
+    const VERSIONS: &str = "pthi:0x0400001a";
+    // The one or the other of what it is asked is not answered yet.
+    for asked in [&[2][..], &[3, 4, 5]] {
+        let scratch = scratch();
+        let call = if asked.len() == 1 { VERSIONS } else { "pthi:0x0400006b" };
+        let faults: Vec<String> = asked.iter().map(|nth| format!("{call}=return-value:1#{nth}")).collect();
+        let faults: Vec<&str> = faults.iter().flat_map(|fault| ["--fault", fault]).collect();
+        let (machine, asking, out) = off("vpro-desktop-amt18", scratch.path(), &faults);
+        assert_used(&apply(&machine, &asking, &out), &machine, &asking, &out, 1);
+    }
+    // It answered once, and says that it is disabled when it is looked at anew.
+    let scratch = scratch();
+    let fault = format!("{VERSIONS}=return-value:16384#3");
+    let (machine, asking, out) = off("vpro-desktop-amt18", scratch.path(), &["--fault", &fault]);
+    let run = apply(&machine, &asking, &out);
+    let result = json(&run);
+    assert_eq!((code(&run), &result["reason"]), (Some(10), &"reboot-needed".into()), "{}", told(&run));
+    assert_eq!((&result["changed"], counter(&machine, MHC)), (&true.into(), 1));
+    assert!(text(&run.stdout).contains("does not any more"), "{}", told(&run));
+    assert_used(&apply(&machine, &asking, &out), &machine, &asking, &out, 1);
+}
+
 #[test]
 fn a_refusal_and_a_lost_answer_are_told_as_they_are() {
-    for (fault, on) in [
-        ("return-value:3", false),
-        ("drop-before", false),
-        ("stall", false),
-        ("drop-after", true),
-        ("garbage", true),
+    for (fault, answer, on) in [
+        ("return-value:3", "refused", false),
+        ("drop-before", "unknown", false),
+        ("stall", "unknown", false),
+        ("drop-after", "unknown", true),
+        ("garbage", "unknown", true),
     ] {
         let scratch = scratch();
         let fault = format!("{MHC}={fault}");
         let (machine, asking, out) = off("vpro-desktop-amt18", scratch.path(), &["--fault", &fault]);
         let run = apply(&machine, &asking, &out);
         assert_eq!(counter(&machine, MHC), 1, "{fault}: sent again");
+        let ended = format!("enabled SetAmtOperationalState {answer}");
+        assert_eq!(switches(&out), ["enabling SetAmtOperationalState", ended.as_str()], "{fault}");
         if !on {
             assert_eq!(
                 (code(&run), &json(&run)["changed"]),
@@ -174,6 +266,7 @@ fn killed_while_it_is_switched_on_one_more_run_uses_it() {
         let (machine, asking, out) = off("vpro-desktop-amt18", scratch.path(), &["--fault", &fault]);
         let ended = agent_command().args(arguments(&machine, &asking, &out)).output().unwrap();
         assert_eq!(code(&ended), None, "it was killed");
+        assert_eq!(switches(&out), ["enabling SetAmtOperationalState"]);
         assert_used(&apply(&machine, &asking, &out), &machine, &asking, &out, 1);
         assert_eq!(counter(&machine, MHC), if side == "before" { 2 } else { 1 });
     }

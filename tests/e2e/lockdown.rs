@@ -8,6 +8,8 @@ use oob_tests::provisioning::policy;
 use oob_tests::{Machine, agent, agent_command, code, files, json, neutralize_policy, scratch, stride, text};
 use serde_json::Value;
 
+use crate::remote::payload;
+
 const PTHI: &str = "pthi:0x04000088";
 const MHC: &str = "mhc:0x53";
 
@@ -22,6 +24,28 @@ fn arguments(verb: &str, machine: &Machine, dir: &Path) -> Vec<String> {
 
 fn apply(machine: &Machine, dir: &Path) -> Output {
     agent(arguments("apply", machine, dir))
+}
+
+/// What the journal tells of AMT being switched: the entry, its call, and the answer where it has one.
+pub(crate) fn switches(dir: &Path) -> Vec<String> {
+    let journal = files(dir).into_iter().find(|file| file.ends_with("journal.jsonl"));
+    let journal = std::fs::read_to_string(journal.expect("a journal")).unwrap();
+    let lines = journal.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let words = |line: Value| {
+        ["entry", "call", "answer"].map(|name| line[name].as_str().unwrap_or_default().to_owned()).join(" ")
+    };
+    let of_a_switch = |line: &String| {
+        ["enabling ", "enabled ", "disabling ", "disabled "].iter().any(|word| line.starts_with(word))
+    };
+    lines.map(words).map(|line| line.trim_end().to_owned()).filter(of_a_switch).collect()
+}
+
+/// The body of the event that an outcome names.
+#[track_caller]
+pub(crate) fn body_of(outcome: &Value, dir: &Path) -> Value {
+    let event = outcome["evidence"]["event"].as_str().expect("an outcome that names its event");
+    let named = files(dir).into_iter().find(|file| file.display().to_string().contains(event));
+    payload(&named.expect("that event"))["body"].clone()
 }
 
 fn count(machine: &Machine, call: &str) -> usize {
@@ -87,10 +111,8 @@ fn amt_is_switched_off_and_a_second_run_changes_nothing() {
         let run = apply(&machine, scratch.path());
         assert_eq!((machine.mutating_calls(), count(&machine, PTHI)), (1, 1), "{profile}");
         assert_locked(&run, &machine, scratch.path(), profile);
-        let event = json(&run)["outcomes"][0]["evidence"]["event"].as_str().unwrap().to_owned();
-        assert!(
-            files(&scratch.path().join("out")).iter().any(|file| file.display().to_string().contains(&event))
-        );
+        let body = body_of(&json(&run)["outcomes"][0], &scratch.path().join("out"));
+        assert_eq!((&body["call"], &body["mebx"]), (&"CFG_DisableAndClearAMT".into(), &"not-changed".into()));
     }
 }
 
@@ -101,11 +123,39 @@ fn the_journal_tells_of_the_call_before_it_is_sent() {
     let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &["--fault", &fault]);
     assert_eq!(code(&apply(&machine, scratch.path())), None, "the agent was not killed");
     assert_eq!(machine.state()["amt_disabled"], false);
-    let journal = files(&scratch.path().join("out")).into_iter().find(|file| file.ends_with("journal.jsonl"));
-    let journal = std::fs::read_to_string(journal.expect("a journal")).unwrap();
-    assert!(journal.contains("\"disabling\"") && journal.contains("CFG_DisableAndClearAMT"), "{journal}");
-    assert!(!journal.contains("\"disabled\""), "{journal}");
+    assert_eq!(switches(scratch.path()), ["disabling CFG_DisableAndClearAMT"]);
     assert_locked(&apply(&machine, scratch.path()), &machine, scratch.path(), "after the kill");
+    // The same of the second way.
+    let scratch = self::scratch();
+    let faults =
+        ["--fault", &format!("{PTHI}=return-value:2051#*"), "--fault", &format!("{MHC}=kill-peer-before")];
+    let machine = Machine::start("vpro-desktop-amt16-1", &scratch.path().join("vpro"), &faults);
+    assert_eq!(code(&apply(&machine, scratch.path())), None, "the agent was not killed");
+    let told = ["disabling CFG_DisableAndClearAMT", "disabled CFG_DisableAndClearAMT refused"];
+    assert_eq!(switches(scratch.path()), [&told[..], &["disabling SetAmtOperationalState"]].concat());
+    assert_locked(&apply(&machine, scratch.path()), &machine, scratch.path(), "after the kill");
+    let last = switches(scratch.path()).pop();
+    assert_eq!(last.as_deref(), Some("disabled SetAmtOperationalState accepted"));
+}
+
+/// Between the look and the call: the plan was another one then.
+#[test]
+fn what_was_provisioned_meanwhile_is_not_switched_off() {
+    for asked in ["pthi:0x0400006b", "pthi:0x04000011"] {
+        let scratch = scratch();
+        let fault = format!("{asked}=odd-values#2");
+        let machine =
+            Machine::start("vpro-desktop-amt16-1", &scratch.path().join("vpro"), &["--fault", &fault]);
+        let run = apply(&machine, scratch.path());
+        assert_eq!(code(&run), Some(5), "{asked}: {}\n{}", text(&run.stdout), text(&run.stderr));
+        let result = json(&run);
+        assert_eq!((&result["reason"], &result["changed"]), (&"state-changed".into(), &false.into()));
+        assert_eq!(
+            (machine.mutating_calls(), &machine.state()["amt_disabled"]),
+            (0, &false.into()),
+            "{asked}"
+        );
+    }
 }
 
 #[test]
@@ -176,6 +226,8 @@ fn a_refusal_leaves_amt_as_it_was_and_is_told() {
     let result = json(&run);
     assert_eq!((&result["reason"], &result["changed"]), (&"lockdown-refused".into(), &false.into()));
     assert_eq!((count(&machine, PTHI), &machine.state()["amt_disabled"]), (1, &false.into()));
+    let told = ["disabling CFG_DisableAndClearAMT", "disabled CFG_DisableAndClearAMT refused"];
+    assert_eq!(switches(scratch.path()), told);
 }
 
 #[test]
@@ -187,6 +239,17 @@ fn from_16_1_on_a_refusal_is_followed_by_the_switch() {
     assert_eq!((count(&machine, PTHI), count(&machine, MHC)), (1, 1));
     assert_locked(&run, &machine, scratch.path(), "by MHC");
     assert!(text(&run.stdout).contains("root's rights can take back"), "{}", text(&run.stdout));
+}
+
+#[test]
+fn a_switch_that_the_host_may_not_move_is_not_tried() {
+    let scratch = scratch();
+    let options = ["--switch-locked", "--fault", &format!("{PTHI}=return-value:2051#*")];
+    let machine = Machine::start("vpro-desktop-amt16-1", &scratch.path().join("vpro"), &options);
+    let run = apply(&machine, scratch.path());
+    assert_eq!((code(&run), &json(&run)["reason"]), (Some(5), &"lockdown-refused".into()));
+    assert!(text(&run.stdout).contains("over MHC it may not be switched (0x82)"), "{}", text(&run.stdout));
+    assert_eq!((count(&machine, PTHI), count(&machine, MHC)), (1, 0));
 }
 
 #[test]
@@ -227,13 +290,70 @@ fn an_odd_answer_while_it_is_watched_is_passed_over() {
     assert_locked(&run, &machine, scratch.path(), "one odd answer while watching");
 }
 
+/// A machine with this fault, whose AMT answers something else for as long as it is watched after the call.
+fn watched(profile: &str, dir: &Path, fault: &str, seen: &str) -> Machine {
+    let mut faults: Vec<String> = (3..200).map(|nth| format!("{seen}#{nth}")).collect();
+    faults.push(fault.to_owned());
+    let faults: Vec<&str> = faults.iter().flat_map(|fault| ["--fault", fault]).collect();
+    Machine::start(profile, &dir.join("vpro"), &faults)
+}
+
+const NO_CLIENT: &str = "connect:pthi=errno:25";
+const SAYS_NOTHING: &str = "pthi:0x0400006b=return-value:1";
+/// That AMT is disabled.
+const SAYS_OFF: &str = "pthi:0x0400006b=return-value:16384";
+
+#[test]
+fn what_the_two_witnesses_say_decides_and_not_the_answer_to_the_call() {
+    for (profile, answer, seen, expected) in [
+        // Accepted, and nothing shows it.
+        ("vpro-desktop-amt16", "return-value:0", "call:999=stall", (6, "indeterminate", "")),
+        // Refused, and off all the same.
+        ("vpro-desktop-amt16", "return-value:3", SAYS_OFF, (8, "default-mebx-password", "read-back")),
+        // PTHI says off, and MHC says on.
+        ("vpro-desktop-amt16-1", "drop-before", SAYS_OFF, (6, "indeterminate", "")),
+        // PTHI says nothing that tells, and MHC says off.
+        ("vpro-desktop-amt16-1", "drop-after", SAYS_NOTHING, (8, "default-mebx-password", "read-back")),
+        // The client is gone, which proves nothing by itself; MHC says off.
+        ("vpro-desktop-amt16", "drop-after", NO_CLIENT, (8, "default-mebx-password", "client-gone")),
+        ("vpro-desktop-amt16-1", "drop-after", NO_CLIENT, (8, "default-mebx-password", "read-back")),
+    ] {
+        let (when, scratch) = (format!("{profile} {answer} {seen}"), scratch());
+        let machine = watched(profile, scratch.path(), &format!("{PTHI}={answer}"), seen);
+        let run = apply(&machine, scratch.path());
+        let result = json(&run);
+        let proof = result["outcomes"][0]["evidence"]["proof"].as_str().unwrap_or_default();
+        assert_eq!(
+            (code(&run).unwrap(), result["reason"].as_str().unwrap(), proof),
+            expected,
+            "{when}: {}\n{}",
+            text(&run.stdout),
+            text(&run.stderr)
+        );
+        assert_eq!((count(&machine, PTHI), count(&machine, MHC)), (1, 0), "{when}");
+    }
+}
+
+#[test]
+fn a_client_that_comes_back_was_not_switched_off() {
+    let scratch = scratch();
+    let faults = ["--fault", &format!("{PTHI}=drop-before"), "--fault", &format!("{NO_CLIENT}#3")];
+    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &faults);
+    let run = apply(&machine, scratch.path());
+    assert_eq!(
+        (code(&run), &json(&run)["reason"]),
+        (Some(5), &"lockdown-lost".into()),
+        "{}",
+        text(&run.stdout)
+    );
+    assert_eq!((count(&machine, PTHI), &machine.state()["amt_disabled"]), (1, &false.into()));
+}
+
 #[test]
 fn a_device_that_cannot_be_read_back_is_told_as_unknown() {
     let scratch = scratch();
     // After the call it answers nothing but errors for as long as it is watched.
-    let odd: Vec<String> = (3..200).map(|nth| format!("pthi:0x0400006b=return-value:1#{nth}")).collect();
-    let faults: Vec<&str> = odd.iter().flat_map(|fault| ["--fault", fault]).collect();
-    let machine = Machine::start("vpro-desktop-amt16", &scratch.path().join("vpro"), &faults);
+    let machine = watched("vpro-desktop-amt16", scratch.path(), "call:999=stall", SAYS_NOTHING);
     let run = apply(&machine, scratch.path());
     assert_eq!(code(&run), Some(6), "{}\n{}", text(&run.stdout), text(&run.stderr));
     let result = json(&run);
@@ -243,7 +363,7 @@ fn a_device_that_cannot_be_read_back_is_told_as_unknown() {
 }
 
 /// Starts the machine again as far as its kernel tells: another boot id.
-fn boots(machine: &Machine, boot: u8) {
+pub(crate) fn boots(machine: &Machine, boot: u8) {
     let file = machine.dir.join("proc/sys/kernel/random/boot_id");
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(file, format!("00000000-0000-4000-8000-0000000000{boot:02}\n")).unwrap();
@@ -278,7 +398,10 @@ fn verify_says_effective_on_a_later_boot_only() {
         let machine = Machine::start(profile, &scratch.path().join("vpro"), &[]);
         boots(&machine, 1);
         let dir = scratch.path();
-        assert_locked(&apply(&machine, dir), &machine, dir, profile);
+        let run = apply(&machine, dir);
+        assert_locked(&run, &machine, dir, profile);
+        let body = body_of(&json(&run)["outcomes"][0], &dir.join("out"));
+        assert_eq!(body["boot_id"], "00000000-0000-4000-8000-000000000001");
         let look = |expected| verify(&machine, dir, expected);
         look(("staged", 10, "same-boot", false));
         boots(&machine, 2);

@@ -5,13 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use oob_tests::provisioning::Org;
+use oob_tests::provisioning::{Org, raise_serial};
 use oob_tests::{Machine, agent_command, code, json, scratch, stride, text};
 use sha2::{Digest, Sha256};
 
 use crate::honesty::{passwords_outside_escrow, sealed};
 use crate::known::{live, opened, with};
-use crate::lockdown::verify;
+use crate::lockdown::{body_of, verify};
 use crate::use_acm::{apply, arguments};
 use crate::use_ccm::{escrow_files, open};
 
@@ -213,6 +213,35 @@ fn what_fails_on_the_way_is_ended_by_a_next_run() {
             story.assert_locked(&story.run());
         }
     }
+}
+
+/// Whoever enabled it again knows the password of MEBx, or took it away.
+#[test]
+fn the_mebx_password_of_before_is_not_asserted_once_somebody_enabled_amt_again() {
+    let scratch = scratch();
+    let story = Story::new("vpro-desktop-amt16", scratch.path(), &[]);
+    story.assert_locked(&story.run());
+    let Story { machine, asking, dir, out } = story;
+    drop(machine);
+    let machine = Machine::start("vpro-desktop-amt16", &dir.join("vpro"), &[]);
+    let rule = fs::read_to_string(&asking).unwrap();
+    let certificate = format!(", certificate = \"file:{}\"", dir.join("bundle.pem").display());
+    fs::write(&asking, rule.replacen(&certificate, "", 1)).unwrap();
+    raise_serial(&asking, 2);
+    let run = apply(&machine, &asking, &out);
+    assert_eq!(
+        (code(&run), &json(&run)["reason"]),
+        (Some(8), &"default-mebx-password".into()),
+        "{}",
+        told(&run)
+    );
+    let outcome = json(&run)["outcomes"][0].clone();
+    assert_eq!(
+        (&outcome["step"], &outcome["evidence"]["mebx"]),
+        (&"neutralize.lockdown".into(), &"not-changed".into())
+    );
+    let body = body_of(&outcome, &out);
+    assert_eq!((&body["mebx"], body["mebx_escrow"].is_null()), (&"not-changed".into(), true));
 }
 
 /// Before its event: what the escrow knows of MEBx does not hang on that.
