@@ -223,11 +223,25 @@ fn the_mebx_password_of_before_is_not_asserted_once_somebody_enabled_amt_again()
     story.assert_locked(&story.run());
     let Story { machine, asking, dir, out } = story;
     drop(machine);
-    let machine = Machine::start("vpro-desktop-amt16", &dir.join("vpro"), &[]);
+    // A machine of the same make in its place, on.
+    let killing = ["--fault", &format!("{OFF}=kill-peer-after")];
+    let machine = Machine::start("vpro-desktop-amt16", &dir.join("vpro"), &killing);
     let rule = fs::read_to_string(&asking).unwrap();
     let certificate = format!(", certificate = \"file:{}\"", dir.join("bundle.pem").display());
     fs::write(&asking, rule.replacen(&certificate, "", 1)).unwrap();
     raise_serial(&asking, 2);
+    // Where that run dies, its journal still knows.
+    assert_eq!(code(&apply(&machine, &asking, &out)), None, "it was killed");
+    let run = apply(&machine, &asking, &out);
+    assert_eq!(
+        (code(&run), &json(&run)["reason"]),
+        (Some(8), &"default-mebx-password".into()),
+        "{}",
+        told(&run)
+    );
+    assert_eq!(json(&run)["outcomes"][0]["step"], "neutralize.locked-down");
+    drop(machine);
+    let machine = Machine::start("vpro-desktop-amt16", &dir.join("vpro"), &[]);
     let run = apply(&machine, &asking, &out);
     assert_eq!(
         (code(&run), &json(&run)["reason"]),

@@ -173,7 +173,8 @@ enum Told {
 }
 
 fn begin(run: &mut Run<'_>, call: &str) -> Result<(), Failure> {
-    let entry = JournalEntry::Disabling { call: call.to_owned() };
+    let again = run.history.locked_down.as_ref().map(|off| off.event.clone());
+    let entry = JournalEntry::Disabling { call: call.to_owned(), again };
     run.journal.append(entry).map_err(|error| Failure::not_stored(&error))
 }
 

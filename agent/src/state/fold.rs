@@ -6,7 +6,10 @@ use oob_policy::{AmtOurs, Channel, Enabled, History, LockedDown, RemoteProof, St
 
 use super::Stored;
 use super::event::{Event, Kind, SignedEvent};
-use super::journal::{JournalEntry, fold_addresses, fold_disabling, fold_leaving, fold_open, fold_upgrading};
+use super::journal::{
+    JournalEntry, fold_addresses, fold_disabled_again, fold_disabling, fold_leaving, fold_open,
+    fold_upgrading,
+};
 use crate::escrow::MAX_GENERATION;
 
 /// The history of one device. Bodies are read as follows; other members are for people:
@@ -64,7 +67,7 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
         staged: newest(&events, &Kind::Staged, staged),
         mebx: mebx(&events),
         enabled: last_switch(&events).and_then(Switch::on),
-        locked_down: last_switch(&events).and_then(Switch::off),
+        locked_down: last_switch(&events).and_then(Switch::off).map(|off| switched_again(off, journal)),
         switching_off: fold_disabling(journal),
         policy: events
             .values()
@@ -296,6 +299,12 @@ fn last_switch(events: &BTreeMap<&str, &Event>) -> Option<Switch> {
     };
     let switches = events.iter().filter_map(|(id, event)| Some(((event.seq, *id), switch(id, event)?)));
     switches.max_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, switch)| switch)
+}
+
+/// A run that switched AMT off again and died before its event leaves the one of before, and not what that says of MEBx.
+fn switched_again(off: LockedDown, journal: &[JournalEntry]) -> LockedDown {
+    let again = fold_disabled_again(journal) == Some(off.event.as_str());
+    LockedDown { mebx_escrow: off.mebx_escrow.filter(|_| !again), ..off }
 }
 
 fn newest<T>(events: &BTreeMap<&str, &Event>, kind: &Kind, read: fn(&str, &Event) -> Option<T>) -> Option<T> {

@@ -279,6 +279,28 @@ fn amt_is_as_the_last_of_our_runs_switched_it() {
 }
 
 #[test]
+fn what_a_lockdown_says_of_mebx_ends_where_a_run_began_another_one_over_it() {
+    let off = json!({"channel": "amt", "method": "lockdown", "mebx_escrow": "amt-mebx.1.00.age"});
+    let one = sign(1, None, Kind::Neutralized, off.clone());
+    let two = sign(2, Some(&one), Kind::Neutralized, off);
+    let disabling = |again: Option<&SignedEvent>| JournalEntry::Disabling {
+        call: "CFG_DisableAndClearAMT".to_owned(),
+        again: again.map(|event| event.id.clone()),
+    };
+    for (events, journal, stands) in [
+        (vec![&one], vec![], true),
+        (vec![&one], vec![disabling(None)], true),
+        (vec![&one], vec![disabling(None), disabling(Some(&one))], false),
+        // It came to its own event.
+        (vec![&one, &two], vec![disabling(None), disabling(Some(&one))], true),
+        (vec![&one, &two], vec![disabling(Some(&one)), disabling(Some(&two))], false),
+    ] {
+        let off = fold(&stored(events.into_iter().cloned().collect()), &journal).locked_down.unwrap();
+        assert_eq!(off.mebx_escrow.is_some(), stands, "{journal:?}");
+    }
+}
+
+#[test]
 fn generations_count_from_everywhere() {
     let begin = JournalEntry::Begin {
         run_id: "r".to_owned(),

@@ -35,7 +35,12 @@ pub enum JournalEntry {
     /// What became of it as far as the answer tells.
     Sent { call: String, answer: Answer },
     /// AMT is about to be switched off by its firmware. It sets no credential, so it opens no change.
-    Disabling { call: String },
+    /// `again`: the event of an earlier run that did it, since which somebody else switched AMT on.
+    Disabling {
+        call: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again: Option<String>,
+    },
     /// What became of that as far as the answer tells.
     Disabled { call: String, answer: Answer },
     /// AMT is about to be switched on over MHC.
@@ -258,6 +263,15 @@ pub(super) fn fold_disabling(entries: &[JournalEntry]) -> bool {
         | JournalEntry::Begin { .. } => false,
         _ => off,
     })
+}
+
+/// The event of an earlier lockdown over which AMT was told to switch itself off again: what that one says of MEBx was
+/// true before somebody else switched AMT on.
+pub(super) fn fold_disabled_again(entries: &[JournalEntry]) -> Option<&str> {
+    entries.iter().rev().find_map(|entry| match entry {
+        JournalEntry::Disabling { again, .. } => Some(again.as_deref()),
+        _ => None,
+    })?
 }
 
 /// What AMT's wired addresses were before a run wrote settings and ended without comparing them. AMT that was taken back

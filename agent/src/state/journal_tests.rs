@@ -38,7 +38,10 @@ fn open_changes() {
         (vec![begin(1), begin(2)], open(2, false)),
         // Switching AMT off is no setup.
         (
-            vec![begin(1), JournalEntry::Disabling { call: "CFG_DisableAndClearAMT".to_owned() }],
+            vec![
+                begin(1),
+                JournalEntry::Disabling { call: "CFG_DisableAndClearAMT".to_owned(), again: None },
+            ],
             open(1, false),
         ),
         (vec![begin(1), sending(), begin(2)], open(2, true)),
@@ -71,7 +74,7 @@ fn an_unprovisioning_without_an_end_is_open_and_no_setup() {
 #[test]
 fn what_was_told_to_switch_itself_off_is_off_until_it_refuses_or_is_used_again() {
     let call = || "CFG_DisableAndClearAMT".to_owned();
-    let disabling = || JournalEntry::Disabling { call: call() };
+    let disabling = || JournalEntry::Disabling { call: call(), again: None };
     let disabled = |answer| JournalEntry::Disabled { call: call(), answer };
     for (entries, expected) in [
         (vec![], false),
