@@ -101,25 +101,23 @@ impl<'a> Assessment<'a> {
 
     /// AMT that this run set up, or logged in to, in whichever mode; also one that is proven and lacks settings.
     fn set_up(&self) -> Option<&'a Outcome> {
-        let is_set_up = |outcome: &&Outcome| {
-            [
-                step::AMT_SETUP_CCM,
-                step::AMT_SETUP_ACM,
-                step::AMT_COMPLETE,
-                step::AMT_ROTATE,
-                step::AMT_TAKE_OVER,
-                step::AMT_UPGRADE,
-            ]
-            .contains(&outcome.step.as_str())
-                && (outcome.status == Status::Done || outcome.evidence.contains_key("proof"))
-        };
-        self.outcomes.iter().find(is_set_up)
+        self.outcomes.iter().find(|outcome| sets_up(outcome))
     }
 
-    /// What shows that AMT is not provisioned, as policy asks.
+    /// What shows that AMT is not provisioned, by policy or on the way to what policy asks, and nothing since that it is.
     fn unprovisioned(&self) -> Option<&'a Outcome> {
-        self.outcome(step::AMT_UNPROVISION, Status::Done)
-            .or_else(|| self.outcome(step::AMT_UNPROVISIONED, Status::AlreadySo))
+        let shows = |outcome: &&Outcome| match outcome.status {
+            Status::Done => {
+                [step::AMT_UNPROVISION, step::AMT_STOP, step::AMT_UNDO].contains(&outcome.step.as_str())
+            }
+            Status::AlreadySo => outcome.step == step::AMT_UNPROVISIONED,
+            _ => false,
+        };
+        let by_others = |outcome: &Outcome| outcome.cause.as_deref() == Some("provisioned-by-others");
+        let unchanged = |outcome: &&Outcome| {
+            !sets_up(outcome) && outcome.exit != Exit::Indeterminate && !by_others(outcome)
+        };
+        self.outcomes.iter().rev().take_while(unchanged).find(shows)
     }
 
     /// The proof of an earlier run that this run took for good, and refused to go on for another reason.
@@ -164,6 +162,19 @@ impl<'a> Assessment<'a> {
             [Status::Done, Status::AlreadySo].into_iter().any(|status| self.outcome(step, status).is_some())
         })
     }
+}
+
+fn sets_up(outcome: &Outcome) -> bool {
+    [
+        step::AMT_SETUP_CCM,
+        step::AMT_SETUP_ACM,
+        step::AMT_COMPLETE,
+        step::AMT_ROTATE,
+        step::AMT_TAKE_OVER,
+        step::AMT_UPGRADE,
+    ]
+    .contains(&outcome.step.as_str())
+        && (outcome.status == Status::Done || outcome.evidence.contains_key("proof"))
 }
 
 /// Counts only what is set up, so that it never over-promises.

@@ -255,6 +255,8 @@ pub mod step {
     pub const AMT_ENABLE: &str = "amt.enable";
     pub const AMT_UPGRADE: &str = "amt.upgrade";
     pub const AMT_UNPROVISION: &str = "amt.unprovision";
+    /// The same of one that a run of ours left half way, before something else is begun.
+    pub const AMT_STOP: &str = "amt.stop";
     pub const AMT_UNPROVISIONED: &str = "amt.unprovisioned";
     pub const READ_FLASH: &str = "neutralize.read-flash";
     pub const STAGE_CLEAN: &str = "neutralize.stage-clean";

@@ -6,8 +6,8 @@ mod case;
 
 use case::Case;
 use oob_policy::{
-    Channel, ChannelState, Exit, LockedDown, Outcome, Proof, Report, Reversibility, Severity, SoftDisable,
-    Status, StepKind, Value,
+    Channel, ChannelState, Exit, LockedDown, Outcome, Proof, Report, Reversibility, Scope, Severity,
+    SoftDisable, Status, StepKind, Value,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -255,6 +255,61 @@ fn with_a_certificate_mebx_gets_a_password_of_its_own_first() {
     assert!(!locking().live().plan().refused(), "without passwords nobody has to open any");
 }
 
+/// What a run of ours left half done goes back first, where MEI takes it back without a password.
+#[test]
+fn what_a_run_of_ours_left_is_ended_first() {
+    const UNDONE: [&str; 4] = ["amt.undo", "amt.setup-acm", "amt.unprovision", "neutralize.lockdown"];
+    const STOPPED: [&str; 4] = ["amt.stop", "amt.setup-acm", "amt.unprovision", "neutralize.lockdown"];
+    const REPORTED: [&str; 1] = ["neutralize.report-only"];
+    let in_19 = |mode: &str| certified().fact("intel.amt.version", "19.0.5.1966").amt("in", mode);
+    let rotating = |case: Case| case.history(|it| it.open.as_mut().unwrap().rotation = true);
+    let made_mebx =
+        |case: Case| case.history(|it| it.mebx_open = Some("amt-mebx.2.0000000000000000.age".to_owned()));
+    let leaving = |case: Case| case.history(|it| it.leaving = Some("Digest:00".to_owned()));
+    for (case, steps) in [
+        // From AMT 19 on, between the announcement and the commit.
+        (in_19("none").open(1, true), &UNDONE[..]),
+        (in_19("acm").open(1, true), &UNDONE),
+        (known(in_19("acm").open(1, true)), &UNDONE),
+        (in_19("ccm").open(1, true), &UNDONE),
+        (certified().amt("in", "none").open(1, true), &UNDONE),
+        // `use` in client control mode, before policy asked for something else.
+        (certified().amt("post", "ccm").open(1, true), &UNDONE),
+        (locking().amt("post", "ccm").open(1, true), &["amt.undo", "neutralize.lockdown"]),
+        (mebx_known(certified()).amt("post", "ccm").open(1, true), &["amt.undo", "neutralize.lockdown"]),
+        // That run may have given MEBx another one.
+        (made_mebx(mebx_known(in_19("none")).open(1, true)), &UNDONE),
+        // Not ours, not sent, with a password before, or for its admin alone.
+        (in_19("none"), &REPORTED),
+        (in_19("none").open(1, false), &REPORTED),
+        (rotating(in_19("none").open(1, true)), &REPORTED),
+        (certified().amt("in", "acm").open(1, true), &REPORTED),
+        // Nor where the method cannot be carried out.
+        (in_19("none").open(1, true).context(|it| it.certificate = Some(Err("no file".to_owned()))), &REPORTED),
+        (in_19("none").open(1, true).fact("intel.amt.version", "unknown"), &REPORTED),
+        // Unprovisioning that stopped half way.
+        (leaving(in_19("none")), &STOPPED),
+        (leaving(certified().amt("in", "none")).open(1, true), &STOPPED),
+        (leaving(mebx_known(certified())).amt("in", "none"), &["amt.stop", "neutralize.lockdown"]),
+        (leaving(locking()).amt("in", "none").ours(1), &["amt.stop", "neutralize.lockdown"]),
+        (leaving(certified()).amt("in", "ccm"), &REPORTED),
+        (leaving(certified()).amt("post", "ccm"), &REPORTED),
+    ] {
+        let plan = case.plan();
+        let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+        assert_eq!(ids, steps, "{:?} {:?}", case.detection.facts, case.history);
+        let first = &plan.steps[0];
+        assert!(first.reason.contains("asks to neutralize"), "{}", first.reason);
+        match &first.what {
+            StepKind::AmtUndo { generation } => assert_eq!(*generation, 1),
+            StepKind::AmtUnprovision { scope, login, realm } => {
+                assert_eq!((*scope, *login, realm.as_deref()), (Scope::Full, false, Some("Digest:00")));
+            }
+            _ => assert_eq!(steps, REPORTED),
+        }
+    }
+}
+
 #[test]
 fn the_steps_say_what_each_is_for() {
     let plan = certified().plan();
@@ -326,4 +381,43 @@ fn a_password_of_its_own_is_asserted_and_satisfies() {
     let told = certified().report(&[set_up, out, failing(lock, Exit::DeviceFailed)]);
     assert_eq!(told.capability.channels[0].state, ChannelState::Present, "unprovisioned, and on");
     assert!(!has(&told, "amt-provisioned-by-others"));
+}
+
+/// What detection saw before is not what AMT is once that was taken back.
+#[test]
+fn what_was_taken_back_is_told_as_that() {
+    let outcome = |id: &str, status, exit, evidence: &[(&str, &str)]| Outcome {
+        step: id.to_owned(),
+        status,
+        changed: status == Status::Done,
+        exit,
+        cause: (status == Status::Failed).then(|| "test".to_owned()),
+        text: format!("{id} is told"),
+        evidence: evidence.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect(),
+    };
+    let done = |id: &str| outcome(id, Status::Done, Exit::Satisfied, &[("proof", "read-back")]);
+    let failed = |id: &str, exit| outcome(id, Status::Failed, exit, &[]);
+    let set_up = || {
+        let evidence = [("proof", "read-back"), ("control_mode", "acm"), ("escrow", "amt.1.x.age")];
+        outcome("amt.setup-acm", Status::Done, Exit::Satisfied, &evidence)
+    };
+    let left = || certified().amt("in", "none").open(1, true);
+    for first in ["amt.undo", "amt.stop"] {
+        for (then, state) in [
+            (vec![done("neutralize.lockdown")], ChannelState::Disabled),
+            (vec![failed("neutralize.lockdown", Exit::DeviceFailed)], ChannelState::Present),
+            (vec![failed("amt.setup-acm", Exit::DeviceFailed)], ChannelState::Present),
+            (vec![failed("amt.setup-acm", Exit::Indeterminate)], ChannelState::Unknown),
+            (vec![set_up(), failed("amt.unprovision", Exit::DeviceFailed)], ChannelState::Verified),
+            (vec![set_up(), done("amt.unprovision"), done("neutralize.lockdown")], ChannelState::Disabled),
+        ] {
+            let outcomes: Vec<Outcome> = [done(first)].into_iter().chain(then).collect();
+            let report = left().report(&outcomes);
+            assert_eq!(report.capability.channels[0].state, state, "{outcomes:#?}");
+            let by_others = report.findings.iter().any(|it| it.id == "amt-provisioned-by-others");
+            assert!(!by_others, "{outcomes:#?}");
+        }
+        let report = left().report(&[failed(first, Exit::Indeterminate)]);
+        assert_eq!(report.capability.channels[0].state, ChannelState::Unknown);
+    }
 }

@@ -256,7 +256,7 @@ proptest! {
                     let open = history.open.as_ref();
                     prop_assert!(open.is_some_and(|open| open.call_sent && open.generation == *generation));
                     prop_assert!(open.is_some_and(|open| !open.rotation), "it had a password before");
-                    prop_assert_ne!(detection.text("intel.amt.control_mode"), "acm");
+                    prop_assert!(provisioning == "in" || detection.text("intel.amt.control_mode") != "acm");
                 }
                 StepKind::AmtComplete { realm, .. } | StepKind::AmtRotate { realm, .. } => {
                     prop_assert!(context.known_credential && context.escrow_not_durable.is_none() && !context.weak_id);
@@ -290,7 +290,10 @@ proptest! {
                 }
                 StepKind::AmtLockdown { .. } => {
                     prop_assert!(context.root != RootKind::Live || context.trust != PolicyTrust::Unsigned);
-                    prop_assert!(!context.weak_id && provisioning == "pre");
+                    let ended = plan.steps.iter().any(|step| {
+                        matches!(step.what, StepKind::AmtUndo { .. } | StepKind::AmtUnprovision { .. })
+                    });
+                    prop_assert!(!context.weak_id && (ended || provisioning == "pre"));
                 }
                 StepKind::ReadFlash => {
                     prop_assert!(context.firmware.is_none() && context.flash_unread.is_none());

@@ -178,6 +178,14 @@ fn situation<'a>(case: &Case<'a>, facts: &Facts<'_>) -> Situation<'a> {
     }
 }
 
+/// Our unfinished change, where it can be taken back without a password, for a policy that no longer asks for it.
+pub(super) fn interrupted<'a>(case: &Case<'a>) -> Option<&'a OpenChange> {
+    match situation(case, &Facts::of(case)) {
+        Situation::Interrupted(open) => Some(open),
+        _ => None,
+    }
+}
+
 fn is_uncommitted(facts: &Facts<'_>) -> bool {
     let commits = facts.version.is_some_and(|[major, ..]| major >= 19);
     commits && facts.provisioning == "in" && facts.mode == "acm"
@@ -356,7 +364,7 @@ fn lacking(wanted: &AmtSettings, ours: &crate::AmtOurs) -> Vec<String> {
     wanted.words().into_iter().filter(|word| !ours.settings.contains(word)).collect()
 }
 
-fn undo(case: &Case<'_>, generation: u32) -> Step {
+pub(super) fn undo(case: &Case<'_>, generation: u32) -> Step {
     Step {
         id: step::AMT_UNDO.to_owned(),
         channel: Some(Channel::Amt),

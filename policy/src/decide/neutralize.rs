@@ -46,8 +46,11 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
                 draft.steps.push(read_flash(*method, &skipped, case));
                 return;
             }
-            Judgment::LockDown { mhc, route } => {
+            Judgment::LockDown { mhc, rest, route } => {
                 draft.warnings.extend(lockdown::enabled_again(case));
+                if let Some(rest) = &rest {
+                    lockdown::end(rest, case, draft);
+                }
                 return lockdown::push(mhc, &route, skipped, case, draft);
             }
             Judgment::LockedDown(by) => {

@@ -1,7 +1,7 @@
 //! Whether one method of the ladder can be carried out on this machine, and if not, why.
 
 use super::super::Case;
-use super::lockdown::{self, Route};
+use super::lockdown::{self, Rest, Route};
 use super::pch;
 use crate::pattern::version;
 use crate::policy::Method;
@@ -11,9 +11,10 @@ pub(super) enum Judgment<'a> {
     Applies(&'a Firmware),
     /// The chip has to be read before this can be judged, and policy permits it.
     WantsFlash,
-    /// Switch AMT off by its firmware; the flag says whether MHC may be asked as well.
+    /// Switch AMT off by its firmware, once what a run of ours left is ended; the flag says whether MHC may be asked as well.
     LockDown {
         mhc: bool,
+        rest: Option<Rest>,
         route: Route,
     },
     /// AMT is off already, by this run where it was one of ours.

@@ -26,6 +26,14 @@ pub(super) enum Route {
     Complete(String),
 }
 
+/// What a run of ours left half done, and MEI takes back without a password.
+pub(super) enum Rest {
+    /// A setup, by its generation.
+    Setup(u32),
+    /// Unprovisioning of the AMT that has this realm.
+    Leaving(String),
+}
+
 pub(super) fn judge<'a>(rule: &Rule, case: &Case<'a>) -> Judgment<'a> {
     let detection = case.detection;
     let why = |name: &str| {
@@ -52,9 +60,11 @@ pub(super) fn judge<'a>(rule: &Rule, case: &Case<'a>) -> Judgment<'a> {
             ));
         }
     }
+    let rest = rest(case);
     let left_behind = rule.neutralize.certificate.as_ref().and_then(|_| left_behind(case));
     match (detection.text("intel.amt.provisioning"), detection.text("intel.amt.control_mode")) {
         ("pre", "none") => {}
+        _ if rest.is_some() => {}
         ("post", "acm") if left_behind.is_some() => {}
         ("pre" | UNKNOWN, UNKNOWN) | (UNKNOWN, "none") => {
             return skip(format!(
@@ -80,9 +90,9 @@ pub(super) fn judge<'a>(rule: &Rule, case: &Case<'a>) -> Judgment<'a> {
         Some(([major, minor, ..], _)) => {
             let mhc = (major, minor) >= FIRST_SWITCHABLE;
             match (detection.text("intel.amt.control_mode"), left_behind) {
-                ("acm", Some(left)) => resume(mhc, left, case),
+                ("acm", Some(left)) if rest.is_none() => resume(mhc, left, case),
                 _ => match route(rule, case) {
-                    Ok(route) => Judgment::LockDown { mhc, route },
+                    Ok(route) => Judgment::LockDown { mhc, rest, route },
                     Err(why) => skip(why),
                 },
             }
@@ -94,11 +104,23 @@ pub(super) fn judge<'a>(rule: &Rule, case: &Case<'a>) -> Judgment<'a> {
     }
 }
 
+/// As `use` and `amt.provisioned = false` know it.
+fn rest(case: &Case<'_>) -> Option<Rest> {
+    let [state, mode] =
+        ["intel.amt.provisioning", "intel.amt.control_mode"].map(|name| case.detection.text(name));
+    match &case.history.leaving {
+        Some(realm) if (state, mode) == ("in", "none") => Some(Rest::Leaving(realm.clone())),
+        _ => amt::interrupted(case).map(|open| Rest::Setup(open.generation)),
+    }
+}
+
 /// The way from unprovisioned AMT. One that policy asks for and that is not there is never replaced by the lesser: once AMT
 /// is off, only a person at the keyboard could make up for it.
 fn route(rule: &Rule, case: &Case<'_>) -> Result<Route, String> {
     // Whoever enabled AMT again since knows the password of MEBx, or took it away; and so may whoever unprovisioned it.
-    if case.history.mebx.is_some() && case.history.locked_down.is_none() && !left_by_others(case) {
+    let is_kept = case.history.locked_down.is_none() && !left_by_others(case);
+    // A run that died may have given it another one.
+    if case.history.mebx.is_some() && case.history.mebx_open.is_none() && is_kept {
         return Ok(Route::Known);
     }
     const OR_ELSE: &str =
@@ -142,7 +164,7 @@ fn left_behind<'a>(case: &Case<'a>) -> Option<LeftBehind<'a>> {
 
 fn resume<'a>(mhc: bool, left: LeftBehind<'_>, case: &Case<'a>) -> Judgment<'a> {
     if case.context.known_credential {
-        return Judgment::LockDown { mhc, route: Route::Complete(left.realm.to_owned()) };
+        return Judgment::LockDown { mhc, rest: None, route: Route::Complete(left.realm.to_owned()) };
     }
     let (exit, cause, whose) = match left.event {
         Some(event) => (Exit::Drift, "credential-needed", format!("AMT is ours by event {event}")),
@@ -174,7 +196,29 @@ pub(super) fn enabled_again(case: &Case<'_>) -> Option<String> {
     ))
 }
 
-/// The steps of the whole way.
+/// Takes back what a run of ours left, so that AMT is unprovisioned.
+pub(super) fn end(rest: &Rest, case: &Case<'_>, draft: &mut Draft) {
+    const FIRST: &str = "asks to neutralize, and AMT can be switched off before provisioning only; our journal shows that a \
+                         run ended while";
+    draft.steps.push(match rest {
+        Rest::Setup(generation) => Step {
+            reason: case.reason(&format!("{FIRST} generation {generation} was being set up")),
+            ..amt::undo(case, *generation)
+        },
+        Rest::Leaving(realm) => Step {
+            id: step::AMT_STOP.to_owned(),
+            channel: Some(Channel::Amt),
+            what: StepKind::AmtUnprovision { scope: Scope::Full, login: false, realm: Some(realm.clone()) },
+            reason: case.reason(&format!("{FIRST} AMT was being unprovisioned")),
+            precondition: "AMT is in provisioning (PTHI: state in, control mode none), and answers without a login with the \
+                           realm that we know"
+                .to_owned(),
+            reversibility: Reversibility::Undoable,
+        },
+    });
+}
+
+/// The steps of the whole way from unprovisioned AMT, or from what a run of ours left in admin control mode.
 pub(super) fn push(mhc: bool, route: &Route, skipped: Vec<String>, case: &Case<'_>, draft: &mut Draft) {
     let mebx = AmtSettings { mebx: true, ..AmtSettings::default() };
     let first = match route {
