@@ -17,7 +17,7 @@ use super::amt::{Point, Pthi, Trouble};
 use super::failure::{Failure, WsError, described};
 use super::known;
 use super::lme::Lme;
-use super::ours::{ASK_EVERY, SHOWS, look};
+use super::ours::{ASK_EVERY, SHOWS, close_open, look};
 use super::proof::{Client, cnonce, ha1, read_realm};
 use super::{Run, outcome, with_evidence};
 use crate::probe;
@@ -409,9 +409,7 @@ fn retire(
         "channel": "amt", "unprovisioned": how, "realm": realm, "call": call, "ended": ended, "proof": proof,
     });
     let event = run.chain.record(run.store, Kind::Retired, body).map_err(late)?;
-    while let Some(open) = fold_open(run.journal.entries()) {
-        run.journal.append(JournalEntry::Undone { generation: open.generation }).map_err(late)?;
-    }
+    close_open(run).map_err(late)?;
     if fold_leaving(run.journal.entries()).is_some() {
         run.journal.append(JournalEntry::Left).map_err(late)?;
     }

@@ -11,10 +11,10 @@ use serde_json::json;
 use super::amt::{Pthi, Trouble};
 use super::failure::Failure;
 use super::mhc::{self, NotSwitched};
-use super::ours::{ASK_EVERY, SHOWS};
+use super::ours::{ASK_EVERY, SHOWS, close_open};
 use super::{Run, outcome, with_evidence};
 use crate::machine::{Machine, MeiError};
-use crate::state::{Answer, JournalEntry, Kind};
+use crate::state::{Answer, JournalEntry, Kind, fold_open};
 
 /// PTHI's "empty response": AMT is disabled (reference/detect.md 1.5).
 const DISABLED: PtStatus = PtStatus(0x4000);
@@ -60,7 +60,18 @@ pub(super) async fn lock_down(
 }
 
 /// AMT is off already; nothing is sent. `mebx`: the run that did it gave MEBx a password of its own.
-pub(super) fn already(step: &Step, event: Option<&str>, mebx: Option<&str>, skipped: &[String]) -> Outcome {
+pub(super) fn already(
+    run: &mut Run<'_>,
+    step: &Step,
+    event: Option<&str>,
+    mebx: Option<&str>,
+    skipped: &[String],
+) -> Outcome {
+    if is_cleared(run)
+        && let Err(error) = close_open(run)
+    {
+        return Failure::not_recorded("AMT reports itself disabled", &error).recorded(run, step);
+    }
     let whose = event.map_or(String::new(), |event| format!(" (event {event})"));
     let missing = "nobody can read the MEBx password, and this agent did not change it; give MEBx a password of its own at \
                    the keyboard";
@@ -73,6 +84,13 @@ pub(super) fn already(step: &Step, event: Option<&str>, mebx: Option<&str>, skip
         Some(event) => with_evidence(ended, [("event", event.into())]),
         None => ended,
     }
+}
+
+/// Whether AMT that is off has nothing of a change that was begun: nothing was sent, or it was told to switch itself off
+/// since, which it does before provisioning only (reference/amt.md 2.2). Where others did it, nobody knows.
+fn is_cleared(run: &Run<'_>) -> bool {
+    let open = fold_open(run.journal.entries());
+    open.is_some_and(|open| !open.call_sent || run.history.switching_off)
 }
 
 fn mebx_text(mebx: Option<&str>, missing: &str) -> String {
@@ -111,6 +129,7 @@ async fn switch_off(run: &mut Run<'_>, mhc: bool, mebx: Option<&str>) -> Result<
         let text = format!("AMT is provisioned by now ({standing:?}), so it was not switched off; run again");
         return Err(Failure::unchanged("state-changed", text));
     }
+    close_open(run).map_err(|error| Failure::not_stored(&error))?;
     let call = DisableAndClearAmt::NAME;
     begin(run, call)?;
     let told = match pthi.ask(&DisableAndClearAmt).await {

@@ -145,7 +145,7 @@ async fn carry_out_step(run: &mut Run<'_>, step: &Step) -> Outcome {
             lockdown::lock_down(run, step, *mhc, mebx.as_deref(), skipped).await
         }
         StepKind::AmtLockedDown { event, mebx_escrow, skipped } => {
-            lockdown::already(step, event.as_deref(), mebx_escrow.as_deref(), skipped)
+            lockdown::already(run, step, event.as_deref(), mebx_escrow.as_deref(), skipped)
         }
         StepKind::MeSoftDisabled => stage::already(run, step),
         StepKind::ReportOnly { because } if because.is_empty() => {

@@ -16,7 +16,7 @@ use super::failure::Failure;
 use super::lme::Lme;
 use super::peer::{Die, Peer, Pin, is_tls_only, makes_its_own};
 use super::{Run, outcome};
-use crate::state::{JournalEntry, Kind, unhex};
+use crate::state::{JournalEntry, Kind, StateError, fold_open, unhex};
 
 /// How long the device may take to show a change, and how often it is asked.
 pub(super) const SHOWS: Duration = Duration::from_secs(60);
@@ -203,6 +203,14 @@ fn note_undone(run: &mut Run<'_>, open: &OpenChange) -> Result<(), Failure> {
         run.journal.append(JournalEntry::Undone { generation: open.generation })
     })();
     recorded.map_err(|error| Failure::not_recorded("AMT was unprovisioned again", &error))
+}
+
+/// Closes every change of ours that is open: AMT was seen without it.
+pub(super) fn close_open(run: &mut Run<'_>) -> Result<(), StateError> {
+    while let Some(open) = fold_open(run.journal.entries()) {
+        run.journal.append(JournalEntry::Undone { generation: open.generation })?;
+    }
+    Ok(())
 }
 
 fn not_undone(why: &str) -> Failure {
