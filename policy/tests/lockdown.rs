@@ -285,7 +285,10 @@ fn what_a_run_of_ours_left_is_ended_first() {
         (rotating(in_19("none").open(1, true)), &REPORTED),
         (certified().amt("in", "acm").open(1, true), &REPORTED),
         // Nor where the method cannot be carried out.
-        (in_19("none").open(1, true).context(|it| it.certificate = Some(Err("no file".to_owned()))), &REPORTED),
+        (
+            in_19("none").open(1, true).context(|it| it.certificate = Some(Err("no file".to_owned()))),
+            &REPORTED,
+        ),
         (in_19("none").open(1, true).fact("intel.amt.version", "unknown"), &REPORTED),
         // Unprovisioning that stopped half way.
         (leaving(in_19("none")), &STOPPED),

@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use oob_tests::provisioning::{Org, raise_serial};
-use oob_tests::{Machine, agent_command, code, json, scratch, stride, text};
+use oob_tests::provisioning::{Org, policy, raise_serial};
+use oob_tests::{Machine, agent_command, code, files, json, neutralize_policy, scratch, stride, text};
 use sha2::{Digest, Sha256};
 
 use crate::honesty::{passwords_outside_escrow, sealed};
-use crate::known::{live, opened, with};
+use crate::known::{live, opened, with, write_journal};
 use crate::lockdown::{body_of, verify};
 use crate::use_acm::{apply, arguments};
 use crate::use_ccm::{escrow_files, open};
@@ -270,10 +270,20 @@ fn killed_once_amt_is_off_a_next_run_still_knows_the_mebx_password() {
 
 #[test]
 fn killed_at_any_point_a_next_run_ends_with_amt_off_or_names_the_credential() {
+    die_on_the_way("vpro-desktop-amt16", stride(83, 29));
+}
+
+/// Where what is not committed goes back over MEI.
+#[test]
+fn killed_at_any_point_from_amt_19_on_a_next_run_ends_with_amt_off_or_names_the_credential() {
+    die_on_the_way("vpro-desktop-amt19", stride(83, 29));
+}
+
+fn die_on_the_way(profile: &str, stride: usize) {
     let mut tried = 0;
-    for point in (1..).step_by(stride(83, 29)) {
-        let (when, scratch) = (format!("crash point {point}"), scratch());
-        let story = Story::new("vpro-desktop-amt16", scratch.path(), &[]);
+    for point in (1..).step_by(stride) {
+        let (when, scratch) = (format!("{profile}, crash point {point}"), scratch());
+        let story = Story::new(profile, scratch.path(), &[]);
         let mut command = agent_command();
         command.args(arguments(&story.machine, &story.asking, &story.out));
         let ended = command.env("OOB_PROBE_KILL", point.to_string()).output().expect("running oob-agent");
@@ -288,7 +298,9 @@ fn killed_at_any_point_a_next_run_ends_with_amt_off_or_names_the_credential() {
             assert_eq!(story.machine.state()["amt_disabled"], true, "{when}");
             story.assert_rests();
         } else {
-            assert_eq!(story.machine.state()["control_mode"], 2, "{when}: {}", told(&again));
+            let state = story.machine.state();
+            let seen = (&state["control_mode"], &state["provisioning_state"]);
+            assert_eq!(seen, (&2.into(), &2.into()), "{when}: {}", told(&again));
             assert!(text(&again.stdout).contains("--known-credential FILE"), "{when}: {}", told(&again));
             story.assert_locked(&story.run_with_credential());
         }
@@ -296,4 +308,94 @@ fn killed_at_any_point_a_next_run_ends_with_amt_off_or_names_the_credential() {
         tried += 1;
     }
     assert!(tried > 3, "only {tried} points");
+}
+
+fn steps(run: &Output) -> Vec<String> {
+    let result = json(run);
+    result["outcomes"].as_array().unwrap().iter().map(|it| it["step"].as_str().unwrap().to_owned()).collect()
+}
+
+/// From AMT 19 on, whichever call was the last one before the commit.
+#[test]
+fn killed_between_announcement_and_commit_it_is_taken_back_and_done_again() {
+    for fault in [
+        "pthi:0x0400008b=kill-peer-after",
+        "wsman:AMT_AuthorizationService.SetAdminAclEntryEx=kill-peer-after",
+        "wsman:AMT_SetupAndConfigurationService.SetMEBxPassword=kill-peer-after",
+        "wsman:AMT_SetupAndConfigurationService.CommitChanges=kill-peer-before",
+    ] {
+        let scratch = scratch();
+        let story = Story::new("vpro-desktop-amt19", scratch.path(), &["--fault", fault]);
+        assert_eq!(code(&story.run()), None, "{fault}: killed");
+        assert_eq!(story.machine.state()["provisioning_state"], 1, "{fault}");
+        let again = story.run();
+        story.assert_locked(&again);
+        assert_eq!(steps(&again), ["amt.undo", "amt.setup-acm", "amt.unprovision", "neutralize.lockdown"]);
+        assert!(!text(&again.stdout).contains("amt-provisioned-by-others"), "{fault}: {}", told(&again));
+    }
+}
+
+#[test]
+fn unprovisioning_that_stopped_half_way_is_ended_only_where_it_is_ours() {
+    for profile in ["vpro-desktop-amt12", "vpro-desktop-amt16", "vpro-desktop-amt18"] {
+        let scratch = scratch();
+        let story = Story::new(profile, scratch.path(), &["--in-provisioning"]);
+        let run = story.run();
+        assert_eq!((code(&run), story.machine.mutating_calls()), (Some(8), 0), "{profile}: {}", told(&run));
+        // What a run of ours would have left that died there.
+        let realm = story.machine.state()["realm"].as_str().unwrap().to_owned();
+        let entry = format!("{{\"entry\":\"leaving\",\"realm\":\"{realm}\",\"call\":\"x\"}}");
+        write_journal(&story.out, &[&entry]);
+        let run = story.run();
+        story.assert_locked(&run);
+        assert_eq!(steps(&run), ["amt.stop", "amt.setup-acm", "amt.unprovision", "neutralize.lockdown"]);
+        assert!(!text(&run.stdout).contains("amt-provisioned-by-others"), "{profile}: {}", told(&run));
+    }
+}
+
+/// AMT that is switched off has nothing of a change that a run of ours began before, so `verify` does not wait for its end.
+#[test]
+fn a_change_that_did_not_stay_is_closed() {
+    let (scratch, fault) = (scratch(), "wsman:IPS_HostBasedSetupService.Setup=kill-peer-before");
+    let dir = scratch.path();
+    let machine = Machine::start("vpro-desktop-amt16", &dir.join("vpro"), &["--fault", fault]);
+    let boots = |boot: u8| {
+        let file = machine.dir.join("proc/sys/kernel/random/boot_id");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, format!("00000000-0000-4000-8000-0000000000{boot:02}\n")).unwrap();
+    };
+    boots(1);
+    let out = dir.join("out");
+    let using = policy(dir, "control_mode = \"ccm\"");
+    assert_eq!(code(&apply(&machine, &using, &out)), None, "killed");
+    let asking = neutralize_policy(dir, "methods = [\"lockdown\"]");
+    raise_serial(&asking, 2);
+    let run = apply(&machine, &asking, &out);
+    assert_eq!(
+        (code(&run), steps(&run)),
+        (Some(8), vec!["neutralize.lockdown".to_owned()]),
+        "{}",
+        told(&run)
+    );
+    boots(2);
+    verify(&machine, dir, ("effective", 8, "default-mebx-password", true));
+    // A run that found AMT off already: it was unprovisioned where nothing was sent, or where a run of ours switched it off
+    // since. Where others did, nobody knows.
+    let begin = "{\"entry\":\"begin\",\"run_id\":\"r\",\"generation\":7,\"realm\":\"Digest:00\",\"escrow\":\"amt.7.age\"}";
+    let (sending, off) =
+        ("{\"entry\":\"sending\",\"call\":\"x\"}", "{\"entry\":\"disabling\",\"call\":\"x\"}");
+    for (entries, closed) in
+        [(&[begin][..], true), (&[begin, sending, off], true), (&[begin, sending], false)]
+    {
+        write_journal(&out, entries);
+        let run = apply(&machine, &asking, &out);
+        assert_eq!(steps(&run), ["neutralize.locked-down"], "{}", told(&run));
+        let journal = files(&out).into_iter().find(|file| file.ends_with("journal.jsonl")).unwrap();
+        let journal = fs::read_to_string(journal).unwrap();
+        let undone = journal.contains("\"entry\":\"undone\",\"generation\":7");
+        assert_eq!(undone, closed, "{journal}");
+        if closed {
+            verify(&machine, dir, ("effective", 8, "default-mebx-password", false));
+        }
+    }
 }
