@@ -13,7 +13,7 @@ pub struct History {
     pub seq: u64,
     /// More than one head: both branches' credentials are candidates.
     pub forked: bool,
-    /// AMT as we last proved it to be ours.
+    /// AMT as we last proved it to be ours; of several provisionings the one whose realm answers, where that was asked.
     pub amt: Option<AmtOurs>,
     /// Other proofs that were not undone, newest first: where stores were merged, one of them may be the live one.
     pub amt_older: Vec<AmtOurs>,
@@ -27,6 +27,9 @@ pub struct History {
     /// SHA-256 (hex) of the certificate that our journal last shows on its way to AMT, whatever became of it.
     #[serde(default)]
     pub tls_pin_sent: Option<String>,
+    /// The same certificate, where no proof that was ever recorded tells of it.
+    #[serde(default)]
+    pub tls_pin_unproven: Option<String>,
     /// AMT's wired addresses before a run of ours wrote settings, where it ended before it had compared them.
     #[serde(default)]
     pub wired_before: Option<WiredBefore>,
@@ -57,6 +60,29 @@ pub struct History {
     pub policy: Option<(u64, String)>,
     /// Events that could not be read or whose hash or signature does not hold, by file name.
     pub rejected: Vec<String>,
+}
+
+impl History {
+    /// Every proof that was not undone, the one that decisions are made from first.
+    pub fn proofs(&self) -> impl Iterator<Item = &AmtOurs> {
+        self.amt.iter().chain(&self.amt_older)
+    }
+
+    /// The proof of the AMT that answers with this realm. Of one provisioning the newest counts.
+    #[must_use]
+    pub fn proof_of(&self, realm: &str) -> Option<&AmtOurs> {
+        self.proofs().find(|ours| ours.realm == realm)
+    }
+
+    /// Whether only AMT itself can tell which of several provisionings the live one is: stores were merged, or others set it
+    /// up between two of ours. Generations count within one store, so those of two say nothing.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        let open = self.open.as_ref().filter(|open| open.call_sent).map(|open| &open.realm);
+        let known = self.amt.as_ref().map(|ours| &ours.realm);
+        let mut others = self.amt_older.iter().map(|ours| &ours.realm).chain(open);
+        known.is_some_and(|known| others.any(|realm| realm != known))
+    }
 }
 
 /// AMT of this device, proven ours by a `verified` event.
@@ -163,6 +189,16 @@ pub struct OpenChange {
     /// Escrow files of earlier changes of this kind whose end nobody knows either, oldest first.
     #[serde(default)]
     pub earlier: Vec<String>,
+}
+
+impl OpenChange {
+    /// Whether that proof tells how this change ended: it is of the very credential, or of a later one of the same AMT. Of two
+    /// new passwords with one generation, by two media, nobody knows which came last.
+    #[must_use]
+    pub fn is_ended_by(&self, ours: &AmtOurs) -> bool {
+        let later = ours.generation > self.generation || ours.generation == self.generation && !self.rotation;
+        ours.escrow == self.escrow || ours.realm == self.realm && later
+    }
 }
 
 /// A staged firmware image.

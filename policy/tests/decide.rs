@@ -428,3 +428,29 @@ fn what_can_be_done_about_a_lost_credential_hangs_on_the_mode() {
         assert!(text.ends_with(&format!("undone {way}")), "{text}");
     }
 }
+
+#[test]
+fn what_is_open_on_another_amt_of_ours_is_not_ended_by_its_generation() {
+    let open = |generation: u32, realm: &str, rotation: bool| {
+        let case = Case::using("").amt("post", "ccm").ours(3).open(generation, true);
+        case.history(|history| {
+            let open = history.open.as_mut().unwrap();
+            (open.realm, open.rotation) = (realm.to_owned(), rotation);
+        })
+    };
+    for (generation, realm, rotation, steps) in [
+        (2, "Digest:00", true, vec!["amt.confirm"]),
+        (2, "Digest:00", false, vec!["amt.confirm"]),
+        (4, "Digest:00", true, vec!["refuse.indeterminate"]),
+        // By two media: which of the two passwords came last, nobody knows. What was set up is proven by either.
+        (3, "Digest:00", true, vec!["refuse.indeterminate"]),
+        (3, "Digest:00", false, vec!["amt.confirm"]),
+        (2, "Digest:01", true, vec!["refuse.indeterminate"]),
+        (3, "Digest:01", true, vec!["refuse.indeterminate"]),
+        (2, "Digest:01", false, vec!["amt.undo", "amt.setup-ccm"]),
+    ] {
+        let case = open(generation, realm, rotation);
+        assert_eq!(case.steps(), steps, "{generation} {realm} {rotation}");
+        assert_eq!(case.history.is_in_doubt(), realm != "Digest:00");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oob_policy::{AmtOurs, Channel, Enabled, History, LockedDown, RemoteProof, Staged, TlsLeaf};
+use oob_policy::{AmtOurs, Channel, Enabled, History, LockedDown, OpenChange, RemoteProof, Staged, TlsLeaf};
 
 use super::Stored;
 use super::event::{Event, Kind, SignedEvent};
@@ -27,12 +27,23 @@ use crate::escrow::MAX_GENERATION;
 /// - `neutralized`: `{"channel": "amt", "method": "lockdown", ...}` says that AMT was switched off by its firmware;
 /// - `note`: `{"channel": "amt", "switched_on": true, "boot_id"}` says that its firmware was told to switch it on.
 pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
+    fold_answering(stored, journal, None)
+}
+
+/// The same, where AMT was asked which `realm` it has: its proof is the one that counts, whatever the generations of other
+/// stores say, and a change that was open on another provisioning ended with that.
+pub fn fold_answering(stored: &Stored, journal: &[JournalEntry], realm: Option<&str>) -> History {
     let events: BTreeMap<&str, &Event> =
         stored.events.iter().map(|SignedEvent { id, event, .. }| (id.as_str(), event)).collect();
     let heads = heads(&events);
     let mut rejected: Vec<String> = stored.rejected.clone();
     let mut proofs = amt_proofs(stored, &events);
-    let amt = proofs.pop();
+    let live = proofs.iter().rposition(|ours| realm == Some(ours.realm.as_str()));
+    let gone = |open: &OpenChange| live.is_some() && realm != Some(open.realm.as_str());
+    // A change whose proof was recorded is finished, though the run died before its journal said so.
+    let open =
+        fold_open(journal).filter(|open| !gone(open) && !proofs.iter().any(|ours| open.is_ended_by(ours)));
+    let amt = live.map(|index| proofs.remove(index)).or_else(|| proofs.pop());
     proofs.reverse();
     if let Some(ours) = &amt
         && !stored.escrow.iter().any(|name| name.to_string() == ours.escrow)
@@ -44,9 +55,10 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
     }
     rejected.sort();
     rejected.dedup();
-    // A change whose proof was recorded is finished, though the run died before its journal said so.
-    let open =
-        fold_open(journal).filter(|open| amt.as_ref().is_none_or(|ours| ours.generation != open.generation));
+    let tls_pin_sent = journal.iter().rev().find_map(|entry| match entry {
+        JournalEntry::Certificate { sha256 } => Some(sha256.clone()),
+        _ => None,
+    });
     History {
         head: heads.iter().max().map(|head| head.id.to_owned()),
         seq: events.values().map(|event| event.seq).max().unwrap_or(0),
@@ -58,10 +70,8 @@ pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
         amt_older: proofs,
         amt_generation: amt_generation(stored, &events, journal),
         wired_before: fold_addresses(journal),
-        tls_pin_sent: journal.iter().rev().find_map(|entry| match entry {
-            JournalEntry::Certificate { sha256 } => Some(sha256.clone()),
-            _ => None,
-        }),
+        tls_pin_unproven: tls_pin_sent.clone().filter(|pin| !is_proven_pin(&events, pin)),
+        tls_pin_sent,
         upgrading: fold_upgrading(journal),
         leaving: fold_leaving(journal),
         staged: newest(&events, &Kind::Staged, staged),
@@ -165,6 +175,16 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
     let mut proofs: Vec<_> = proofs.collect();
     proofs.sort_by_key(|(rank, _)| *rank);
     proofs.into_iter().map(|(_, ours)| ours).collect()
+}
+
+/// Whether a proof tells of that certificate, also one of a provisioning that ended since.
+fn is_proven_pin(events: &BTreeMap<&str, &Event>, pin: &str) -> bool {
+    events.values().any(|event| {
+        event.kind == Kind::Verified
+            && is_amt(event)
+            && text(event, "escrow").is_some()
+            && text(event, "tls_certificate_sha256").as_deref() == Some(pin)
+    })
 }
 
 /// The escrow file of the last MEBx password that was made beside this generation, by that run where one is named.

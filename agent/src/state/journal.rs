@@ -143,13 +143,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Closes a change whose proof, or that of a later one, is among the events: the run that wrote it died before it
-    /// could say so here.
+    /// Closes a change that the fold of this journal and the events knows an end of: a proof of it, or of a later one of the
+    /// same AMT, whose run died before it could say so here; or AMT answers with the realm of another proof.
     pub fn close_proven(&mut self, history: &History) -> Result<(), StateError> {
-        match (fold_open(&self.entries), &history.amt) {
-            (Some(open), Some(ours)) if open.generation <= ours.generation => {
-                self.append(JournalEntry::Closed { generation: open.generation })
-            }
+        match (fold_open(&self.entries), &history.open) {
+            (Some(open), None) => self.append(JournalEntry::Closed { generation: open.generation }),
             _ => Ok(()),
         }
     }

@@ -262,3 +262,18 @@ fn no_change_begins_over_one_that_may_be_live() {
     journal.append(Undone { generation: 2 }).unwrap();
     journal.append(begin(3)).unwrap();
 }
+
+#[test]
+fn a_change_is_closed_where_the_fold_knows_its_end_and_nowhere_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = opened(&DirStore::at(dir.path())).unwrap();
+    for entry in [rotate(2), sending()] {
+        journal.append(entry).unwrap();
+    }
+    let open = History { open: fold_open(journal.entries()), ..History::default() };
+    journal.close_proven(&open).unwrap();
+    assert_eq!(journal.entries().len(), 2, "still open");
+    journal.close_proven(&History::default()).unwrap();
+    journal.close_proven(&History::default()).unwrap();
+    assert_eq!(journal.entries()[2..], [Closed { generation: 2 }]);
+}

@@ -32,7 +32,7 @@ pub use durability::{Durability, durability};
 pub use event::{
     Actor, Event, EventAgent, EventError, EventPolicy, EventTime, Evidence, Kind, Medium, SignedEvent,
 };
-pub use fold::fold;
+pub use fold::{fold, fold_answering};
 pub use jcs::canonical;
 pub use journal::{Answer, Journal, JournalEntry, fold_leaving, fold_open, fold_upgrading};
 pub use run_id::new_run_id;

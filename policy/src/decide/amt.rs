@@ -158,7 +158,7 @@ fn situation<'a>(case: &Case<'a>, facts: &Facts<'_>) -> Situation<'a> {
     let open = case.history.open.as_ref();
     // A new password that was never sent, or was refused, leaves AMT as it was.
     let newer = |open: &&OpenChange| {
-        ours.is_none_or(|ours| open.generation > ours.generation) && (open.call_sent || !open.rotation)
+        !ours.is_some_and(|ours| open.is_ended_by(ours)) && (open.call_sent || !open.rotation)
     };
     match (ours, open.filter(newer)) {
         (Some(ours), None) if facts.mode != UNKNOWN && facts.mode != ours.control_mode => {

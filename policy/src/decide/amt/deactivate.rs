@@ -74,7 +74,7 @@ fn leave_ours(case: &Case<'_>, facts: &Facts<'_>, scope: Scope, ours: &AmtOurs, 
 
 /// A change of ours whose end nobody knows: whichever password AMT has, what is of the realm of our proof is ours.
 fn leave_candidate(case: &Case<'_>, facts: &Facts<'_>, scope: Scope, open: &OpenChange, draft: &mut Draft) {
-    let proven = case.history.amt.as_ref().is_some_and(|ours| ours.realm == open.realm);
+    let proven = case.history.proof_of(&open.realm).is_some();
     let login = needs_login(facts, scope) || !proven;
     if login && !case.context.known_credential {
         return refuse_candidates(case, facts, open, draft);

@@ -48,7 +48,7 @@ pub(super) fn upgraded(case: &Case<'_>, ours: &AmtOurs, draft: &mut Draft) {
 pub(super) fn resume(case: &Case<'_>, facts: &Facts<'_>, open: &OpenChange, draft: &mut Draft) {
     require_durable(case, draft);
     settings(case, draft);
-    let held = case.history.amt.as_ref().filter(|ours| ours.realm == open.realm);
+    let held = case.history.proof_of(&open.realm);
     let settings = missing(case, held, facts.mode);
     let settings = if case.context.rotate { network::renewed(case, held, settings) } else { settings };
     let realm = open.realm.clone();
@@ -124,7 +124,7 @@ pub(super) fn candidates(case: &Case<'_>, open: &OpenChange) -> String {
     let mut files = vec![shown(&open.escrow)];
     files.extend(open.earlier.iter().rev().map(|file| shown(file)));
     if open.rotation {
-        let before = case.history.amt.as_ref().filter(|ours| ours.realm == open.realm);
+        let before = case.history.proof_of(&open.realm);
         files.push(
             before.map_or("the password that it was taken over with".to_owned(), |it| shown(&it.escrow)),
         );

@@ -152,9 +152,10 @@ struct LeftBehind<'a> {
 
 fn left_behind<'a>(case: &Case<'a>) -> Option<LeftBehind<'a>> {
     let ours = case.history.amt.as_ref();
-    let open = case.history.open.as_ref().filter(|open| {
-        open.call_sent && !open.rotation && ours.is_none_or(|ours| open.generation > ours.generation)
-    });
+    let open =
+        case.history.open.as_ref().filter(|open| {
+            open.call_sent && !open.rotation && !ours.is_some_and(|ours| open.is_ended_by(ours))
+        });
     if let Some(open) = open {
         return Some(LeftBehind { realm: &open.realm, escrow: &open.escrow, event: None });
     }
