@@ -133,6 +133,19 @@ pub enum AmtSeen {
     Silent(String),
 }
 
+impl AmtSeen {
+    /// The realm that it answered with.
+    #[must_use]
+    pub fn realm(&self) -> Option<&str> {
+        match self {
+            Self::Realm(realm) | Self::WithoutTls(realm) | Self::PerhapsAnotherCertificate(realm) => {
+                Some(realm)
+            }
+            Self::NotAsked | Self::Silent(_) => None,
+        }
+    }
+}
+
 /// How far neutralizing has come, as far as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -19,11 +19,11 @@ const TLS_COMES: Duration = Duration::from_secs(30);
 
 /// By which of its certificates AMT was known, where that can be told from here.
 enum Known {
-    /// The one of the last proof, or that proof holds none.
+    /// The one of the proof whose realm answers, or that proof holds none.
     AsProven,
-    /// It answered without TLS where a proof says that it speaks it here.
+    /// It answered without TLS where that proof says that it speaks it here.
     WithoutTls,
-    /// The one that a run was giving it when it ended; or, over cleartext, perhaps that one.
+    /// The one that a run was giving it when it ended, or one that it was given before; or, over cleartext, perhaps that one.
     PerhapsAnother,
 }
 
@@ -49,29 +49,50 @@ pub async fn see_amt(machine: &Machine, history: &History, detection: &Detection
     }
 }
 
-async fn ask_ours(machine: &Machine, history: &History, detection: &Detection) -> Result<Answered, Failure> {
-    let claimed = claimed(history);
-    let expects_tls = claimed.is_some() && local_tls(detection);
-    let mut seen = ask(machine, claimed).await;
-    let until = machine.until(TLS_COMES);
-    while expects_tls && matches!(seen, Ok((_, false))) && !until.is_over() {
-        machine.pause(ASK_EVERY).await;
-        seen = ask(machine, claimed).await;
+/// The realm that AMT answers with, where org state knows several that it may be; none where it does not matter, or nobody
+/// answers.
+pub async fn which_answers(machine: &Machine, history: &History, detection: &Detection) -> Option<String> {
+    let provisioned = ["in", "post"].contains(&detection.text("intel.amt.provisioning"))
+        || ["ccm", "acm"].contains(&detection.text("intel.amt.control_mode"));
+    if !provisioned || !history.is_in_doubt() {
+        return None;
     }
-    let unproven = unproven(history);
-    let known = match (&seen, unproven) {
-        (Ok((_, true)), _) => Known::AsProven,
-        (Ok((_, false)), _) if expects_tls => Known::WithoutTls,
-        (Ok((_, false)), None) => Known::AsProven,
-        // Over cleartext nothing tells which of the two it serves.
-        (Ok((_, false)), Some(_)) | (Err(_), _) => Known::PerhapsAnother,
+    let asked = history.amt.as_ref().and_then(pin_of);
+    let answer = match ask(machine, asked).await {
+        Ok((realm, _)) => Some(realm),
+        Err(_) => ask_others(machine, history, asked).await.map(|(realm, ..)| realm),
     };
-    let realm = match (seen, unproven) {
-        (Ok((realm, _)), _) => realm,
-        (Err(failure), other) => {
-            let Some(other) = other else { return Err(failure) };
-            ask(machine, Some(other)).await.map_err(|_| failure)?.0
+    answer.map(|realm| realm.as_str().to_owned())
+}
+
+async fn ask_ours(machine: &Machine, history: &History, detection: &Detection) -> Result<Answered, Failure> {
+    // What the proof of the realm that answers says, where there is one.
+    let proven = |realm: &Realm| history.proof_of(realm.as_str()).and_then(pin_of);
+    let mut asked = history.amt.as_ref().and_then(pin_of);
+    let mut seen = ask(machine, asked).await;
+    let until = machine.until(TLS_COMES);
+    let lacks_tls =
+        |seen: &Result<(Realm, bool), Failure>| matches!(seen, Ok((realm, false)) if proven(realm).is_some());
+    while lacks_tls(&seen) && local_tls(detection) && !until.is_over() {
+        machine.pause(ASK_EVERY).await;
+        seen = ask(machine, asked).await;
+    }
+    if seen.is_err()
+        && let Some((realm, tls, other)) = ask_others(machine, history, asked).await
+    {
+        (seen, asked) = (Ok((realm, tls)), other);
+    }
+    let (realm, tls) = seen?;
+    let (claimed, unproven) = (proven(&realm), history.tls_pin_unproven.as_deref().and_then(pin));
+    let known = match (claimed, tls) {
+        // Another one than its proof saw; only what was asked for was let in.
+        (claimed, true) if claimed != asked => Known::PerhapsAnother,
+        (Some(_), false) if local_tls(detection) => Known::WithoutTls,
+        // Over cleartext nothing tells which of the two it serves.
+        (Some(claimed), false) if unproven.is_some_and(|unproven| unproven != claimed) => {
+            Known::PerhapsAnother
         }
+        _ => Known::AsProven,
     };
     Ok(Answered { realm, known })
 }
@@ -83,15 +104,41 @@ async fn ask(machine: &Machine, known: Option<Pin>) -> Result<(Realm, bool), Fai
     Ok((realm, lme.is_tls()))
 }
 
-/// The certificate that the last proof saw.
-fn claimed(history: &History) -> Option<Pin> {
-    history.amt.as_ref().and_then(|ours| ours.tls_pin.as_deref()).and_then(pin)
+/// The same of AMT that did not answer with the certificate that was `asked` for, and with which one it did. Only where a
+/// certificate is what is wrong, the next one is worth the wait.
+async fn ask_others(
+    machine: &Machine,
+    history: &History,
+    asked: Option<Pin>,
+) -> Option<(Realm, bool, Option<Pin>)> {
+    for other in others(history, asked) {
+        match ask(machine, other).await {
+            Ok((realm, tls)) => return Some((realm, tls, other)),
+            Err(failure) if failure.is_of_the_peer() => {}
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
-/// The certificate that a run was giving AMT when it ended, where no proof tells of it.
-fn unproven(history: &History) -> Option<Pin> {
-    let sent = history.tls_pin_sent.as_deref().and_then(pin);
-    sent.filter(|sent| claimed(history).is_some_and(|claimed| claimed != *sent))
+/// The certificate that a proof saw.
+fn pin_of(ours: &AmtOurs) -> Option<Pin> {
+    ours.tls_pin.as_deref().and_then(pin)
+}
+
+/// By which certificates AMT may be known besides the one that was `asked` for: what a run was giving it when it ended, and
+/// what any proof saw. Last, and only where a proof knows AMT so, none: without TLS.
+fn others(history: &History, asked: Option<Pin>) -> Vec<Option<Pin>> {
+    let open = history.open.as_ref().and_then(|open| open.tls_pin.as_deref());
+    let begun = [open, history.tls_pin_sent.as_deref()].into_iter().flatten().filter_map(pin).map(Some);
+    let mut others = Vec::new();
+    for other in begun.chain(history.proofs().map(pin_of)) {
+        if other != asked && !others.contains(&other) {
+            others.push(other);
+        }
+    }
+    others.sort_by_key(Option::is_none);
+    others
 }
 
 /// Sees that the AMT we proved is still the one that answers. It cannot open the escrow, so it says `detected`.
@@ -104,8 +151,7 @@ pub(super) async fn confirm(run: &mut Run<'_>, step: &Step, realm: &str, last_pr
         Err(failure) => return failure.outcome(step),
     };
     // Stores that were merged may hold several proofs; the one whose realm answers is the live one.
-    let proofs = run.history.amt.iter().chain(&run.history.amt_older);
-    let Some(ours) = proofs.into_iter().find(|ours: &&AmtOurs| ours.realm == seen.as_str()) else {
+    let Some(ours) = run.history.proof_of(seen.as_str()) else {
         return with_evidence(
             failed(
                 step,

@@ -79,7 +79,7 @@ impl Credential<'_> {
 /// what was proven after. TLS is what the rule asks for, or what a proof of this AMT holds.
 pub(super) fn endpoint(run: &Run<'_>, realm: &Realm) -> &'static str {
     let rule = run.rule.and_then(|id| run.policy.rules.iter().find(|rule| rule.id == id));
-    let held = run.history.amt.as_ref().filter(|ours| ours.realm == realm.as_str());
+    let held = run.history.proof_of(realm.as_str());
     let asked = rule.map(Rule::amt).and_then(|wishes| wishes.settings.tls);
     let tls = asked.or_else(|| held.and_then(|ours| TlsWish::among(&ours.settings)));
     amt_reach(amt_version(run.detection), tls).last().copied().unwrap_or("16992/http-digest")

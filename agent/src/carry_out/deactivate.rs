@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use oob_policy::{Exit, Outcome, Scope, Status, Step};
+use oob_policy::{Outcome, Scope, Status, Step};
 use oob_wsman::classes::amt::{partial_unprovision, unprovision};
 use oob_wsman::client::Login;
 use oob_wsman::digest::Realm;
@@ -147,13 +147,7 @@ async fn proceed(
     }
     let (mut lme, realm) = known::reach(run).await?;
     if expected.is_some_and(|expected| expected != realm.as_str()) {
-        return Err(Failure {
-            exit: Exit::Drift,
-            cause: "realm-changed",
-            text: "AMT answers with another login realm than the one that we know, so others set it up again; no login was \
-                   sent, and it was not touched"
-                .to_owned(),
-        });
+        return Err(known::other_realm(run, &realm, None));
     }
     run.progress.end("done");
     let mut password = None;

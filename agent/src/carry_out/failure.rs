@@ -103,7 +103,7 @@ fn candidates(run: &Run<'_>, open: &OpenChange) -> String {
     let mut files = vec![open.escrow.as_str()];
     files.extend(open.earlier.iter().rev().map(String::as_str));
     if open.rotation {
-        let ours = run.history.amt.as_ref().filter(|ours| ours.realm == open.realm);
+        let ours = run.history.proof_of(&open.realm);
         files.push(ours.map_or("the password that was given", |ours| ours.escrow.as_str()));
     }
     match files.as_slice() {
@@ -125,11 +125,21 @@ impl From<Trouble> for Failure {
     }
 }
 
+impl Failure {
+    /// Somebody answered, and not with the certificate that was expected.
+    pub(super) fn is_of_the_peer(&self) -> bool {
+        self.cause == NOT_TRUSTED
+    }
+}
+
+/// Cause of a handshake that ended with another certificate than a known one.
+const NOT_TRUSTED: &str = "amt-not-trusted";
+
 impl From<LmeError> for Failure {
     fn from(error: LmeError) -> Self {
         let text = format!("reaching AMT's WS-Man port: {error}");
         match error {
-            LmeError::Stranger(_) => Self::unchanged("amt-not-trusted", text),
+            LmeError::Stranger(_) => Self::unchanged(NOT_TRUSTED, text),
             _ => Self::unchanged("lme", text),
         }
     }

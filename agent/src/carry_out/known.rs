@@ -17,7 +17,7 @@ use super::amt::Pthi;
 use super::credential::Credential;
 use super::failure::{Failure, WsError, described};
 use super::lme::Lme;
-use super::ours::peers;
+use super::ours::{peers, pin};
 use super::peer::Peer;
 use super::proof::{ADMIN, prove, read_realm};
 use super::record::{Held, Proven, incomplete, record_proof};
@@ -70,7 +70,7 @@ async fn proceed(
     let mode = provisioned(run).await.map_err(left_open)?;
     let (mut lme, realm) = reach(run).await.map_err(left_open)?;
     if expected.is_some_and(|expected| expected != realm.as_str()) {
-        return Err(other_realm(&standing));
+        return Err(other_realm(run, &realm, Some(&standing)));
     }
     run.progress.end("done");
 
@@ -170,10 +170,9 @@ pub(super) struct Standing<'a> {
 impl<'a> Standing<'a> {
     pub(super) fn of(history: &'a oob_policy::History, realm: Option<&str>) -> Self {
         let Some(realm) = realm else { return Self { ours: None, open: None } };
-        let proofs = history.amt.iter().chain(&history.amt_older);
-        let ours = proofs.into_iter().find(|ours| ours.realm == realm);
+        let ours = history.proof_of(realm);
         let open = history.open.as_ref().filter(|open| {
-            open.realm == realm && open.call_sent && ours.is_none_or(|ours| open.generation > ours.generation)
+            open.realm == realm && open.call_sent && !ours.is_some_and(|ours| open.is_ended_by(ours))
         });
         Self { ours, open }
     }
@@ -259,6 +258,17 @@ pub(super) async fn reach<'m>(run: &Run<'m>) -> Result<(Lme<'m>, Realm), Failure
             Err(failure) => last = Some(failure),
         }
     }
+    // Of merged stores, or of several certificates of one, an older proof may know the one that is served.
+    let older = history.proofs().map(|ours| ours.tls_pin.as_deref()).filter(|pin| !known.contains(pin));
+    for pin in older.flatten().filter_map(pin) {
+        if !last.as_ref().is_some_and(Failure::is_of_the_peer) {
+            break;
+        }
+        match answering(run, Some(Peer::Pinned(pin))).await {
+            Ok(reached) => return Ok(reached),
+            Err(failure) => last = Some(failure),
+        }
+    }
     Err(last.unwrap_or_else(|| Failure::unchanged("lme", "AMT was not asked")))
 }
 
@@ -268,10 +278,21 @@ async fn answering<'m>(run: &Run<'m>, peer: Option<Peer>) -> Result<(Lme<'m>, Re
     Ok((lme, realm))
 }
 
-pub(super) fn other_realm(standing: &Standing<'_>) -> Failure {
+/// AMT that answers with another realm than the plan says.
+pub(super) fn other_realm(run: &Run<'_>, realm: &Realm, standing: Option<&Standing<'_>>) -> Failure {
+    if let Some(ours) = run.history.proof_of(realm.as_str()) {
+        return Failure::unchanged(
+            "state-changed",
+            format!(
+                "AMT answers with the login realm of event {}, which is another proof of ours than the one that was planned \
+                 for; no login was sent, and it was not touched; run again",
+                ours.event
+            ),
+        );
+    }
     let what = "AMT answers with another login realm than the one that we know, so others set it up again; no login was \
                 sent, and it was not touched";
-    match standing.open {
+    match standing.and_then(|standing| standing.open) {
         Some(_) => Failure::others(what),
         None => Failure { exit: Exit::Drift, cause: "realm-changed", text: what.to_owned() },
     }

@@ -47,7 +47,7 @@ mod tls;
 mod upgrade;
 mod wifi;
 
-pub use confirm::see_amt;
+pub use confirm::{see_amt, which_answers};
 use failure::Failure;
 use known::Goal;
 pub use mhc::amt_enabled;

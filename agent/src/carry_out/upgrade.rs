@@ -76,7 +76,7 @@ async fn proceed(
     let trust = acm::trust(&mut pthi).await?;
     let (mut lme, realm) = known::reach(run).await?;
     if realm.as_str() != expected {
-        return Err(known::other_realm(&standing));
+        return Err(known::other_realm(run, &realm, Some(&standing)));
     }
     run.progress.end("done");
 

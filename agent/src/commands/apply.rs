@@ -3,6 +3,7 @@
 //! Nothing is written before the policy, the machine and `--out` are known to be good, and nothing is changed on the
 //! machine before the plan is made.
 
+mod answering;
 mod carried;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use self::answering::history_of;
 use self::carried::{Keeping, carried};
 use super::detect::{look, open_machine};
 use super::policy::read_policy;
@@ -33,7 +35,7 @@ use crate::named::Named;
 use crate::report;
 use crate::state::{
     Chain, DirStore, Durability, EventError, EventPolicy, Journal, Kind, Medium, OrgState, Signer,
-    StateError, durability, fold, new_run_id,
+    StateError, durability, new_run_id,
 };
 
 /// The plan alone: the same inputs, no lock, nothing created.
@@ -50,7 +52,8 @@ pub(super) async fn plan(arguments: &Apply) -> Result<Exit, Stop> {
         Some(id) => {
             store.check_root(id, inputs.machine.kind()).map_err(|error| unreadable(&error))?;
             let journal = Journal::read(&store, id).map_err(|error| unreadable(&error))?;
-            fold(&store.stored(id).map_err(|error| unreadable(&error))?, &journal)
+            let stored = store.stored(id).map_err(|error| unreadable(&error))?;
+            history_of(&inputs.machine, &inputs.detection, &stored, &journal).await
         }
         None => History::default(),
     };
@@ -275,7 +278,8 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
     store.check_root(&device_id, inputs.machine.kind()).map_err(|error| unwritable(&error))?;
     let lock = store.lock(&device_id).map_err(|error| unwritable(&error))?;
     let mut journal = Journal::open(&store, &lock).map_err(|error| unwritable(&error))?;
-    let history = fold(&store.stored(&device_id).map_err(|error| unwritable(&error))?, journal.entries());
+    let stored = store.stored(&device_id).map_err(|error| unwritable(&error))?;
+    let mut history = history_of(&inputs.machine, &inputs.detection, &stored, journal.entries()).await;
     // A run that died between its proof and the journal's last line left nothing undone.
     journal.close_proven(&history).map_err(|error| unwritable(&error))?;
 
@@ -307,7 +311,13 @@ pub(super) async fn apply(arguments: &Apply) -> Result<Exit, Stop> {
         signer,
         &history,
     );
-    let keeping = Keeping { history: &history, store: &store, chain: &mut chain, journal: &mut journal };
+    let keeping = Keeping {
+        history: &mut history,
+        stored: &stored,
+        store: &store,
+        chain: &mut chain,
+        journal: &mut journal,
+    };
     let (plan, outcomes) = carried(&mut inputs, plan, keeping, progress).await;
 
     let mut report = judge(&inputs, &history, &plan, &outcomes, &device_id, &run_id);

@@ -18,7 +18,7 @@ use crate::firmware::Image;
 use crate::report;
 use crate::state::{
     CHANNEL, Chain, DirStore, EventError, Journal, Kind, Medium, OrgState, Run, Signer, StateError, claims,
-    fold, new_run_id,
+    fold_answering, new_run_id,
 };
 
 pub(super) async fn verify(arguments: &Verify) -> Result<Exit, Stop> {
@@ -41,13 +41,16 @@ pub(super) async fn verify(arguments: &Verify) -> Result<Exit, Stop> {
     };
     let store = DirStore::at(&arguments.out);
     store.check_root(device_id, machine.kind()).map_err(|error| unreadable(&error))?;
-    let claimed = Claimed::read(&store, device_id).map_err(|error| unreadable(&error))?;
+    let mut claimed = Claimed::read(&store, device_id, None).map_err(|error| unreadable(&error))?;
     let flash = image.as_ref().map(flash_evidence);
     // Asked without a login, and only where there is a claim to compare the answer with.
     let amt = match &claimed.history.amt {
         Some(_) => see_amt(&machine, &claimed.history, &detection).await,
         None => AmtSeen::NotAsked,
     };
+    if amt.realm().is_some() {
+        claimed = Claimed::read(&store, device_id, amt.realm()).map_err(|error| unreadable(&error))?;
+    }
     let amt_on = match &claimed.claims.locked_down {
         Some(_) => amt_enabled(&machine).await,
         None => None,
@@ -110,11 +113,11 @@ struct Claimed {
 }
 
 impl Claimed {
-    /// Reading takes no lock and creates nothing.
-    fn read(store: &DirStore, device_id: &str) -> Result<Self, StateError> {
+    /// Reading takes no lock and creates nothing. `realm`: the one that AMT answers with, where it was asked.
+    fn read(store: &DirStore, device_id: &str, realm: Option<&str>) -> Result<Self, StateError> {
         let journal = Journal::read(store, device_id)?;
         let stored = store.stored(device_id)?;
-        let history = fold(&stored, &journal);
+        let history = fold_answering(&stored, &journal, realm);
         Ok(Self { claims: claims(&stored, &history), history })
     }
 }
@@ -139,7 +142,7 @@ fn record(
     signer: Signer,
 ) -> Result<(Verification, Option<String>), StateError> {
     let _lock = store.lock(seen.device_id)?;
-    let claimed = Claimed::read(store, seen.device_id)?;
+    let claimed = Claimed::read(store, seen.device_id, seen.amt.realm())?;
     let result = seen.compare_with(&claimed);
     if !result.new {
         return Ok((result, None));

@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 
 use oob_policy::{Exit, History, Outcome, Plan, refusal_outcomes};
 
+use super::answering::history_of;
 use super::{Inputs, certificate, enrollment, issuer, look, steps_shown};
 use crate::carry_out::{Run, carry_out};
 use crate::detect;
+use crate::error::chain_of;
 use crate::log::Progress;
 use crate::machine::Machine;
 use crate::named::Named;
-use crate::state::{Chain, DirStore, Journal};
+use crate::state::{Chain, DirStore, Journal, Stored};
 
 /// Where a run keeps what it does, and what was kept before.
 pub(super) struct Keeping<'a> {
-    pub(super) history: &'a History,
+    pub(super) history: &'a mut History,
+    /// What it was folded from.
+    pub(super) stored: &'a Stored,
     pub(super) store: &'a DirStore,
     pub(super) chain: &'a mut Chain,
     pub(super) journal: &'a mut Journal,
@@ -33,6 +37,11 @@ pub(super) async fn carried(
         return (plan, outcomes);
     }
     inputs.look_again().await;
+    let entries = keeping.journal.earlier();
+    *keeping.history = history_of(&inputs.machine, &inputs.detection, keeping.stored, entries).await;
+    if let Err(error) = keeping.journal.close_proven(keeping.history) {
+        tracing::warn!(error = %chain_of(&error), "closing a change of another AMT");
+    }
     let next = inputs.decide(keeping.history);
     if next.enables_amt() {
         // It answered, and is gone again: not to be switched twice in one run.
