@@ -120,6 +120,14 @@ impl<'a> Assessment<'a> {
         self.outcomes.iter().rev().take_while(unchanged).find(shows)
     }
 
+    /// The proof of an earlier run whose realm answered in this one. The step says which, since merged stores hold several.
+    fn confirmed(&self) -> Option<&'a AmtOurs> {
+        let outcome = self.outcome(step::AMT_CONFIRM, Status::AlreadySo)?;
+        let event = outcome.evidence.get("event").and_then(Value::as_text);
+        let named = self.history.proofs().find(|ours| Some(ours.event.as_str()) == event);
+        named.or(self.history.amt.as_ref())
+    }
+
     /// The proof of an earlier run that this run took for good, and refused to go on for another reason.
     fn unconfirmed(&self) -> Option<&'a AmtOurs> {
         let for_ours = |outcome: &Outcome| {

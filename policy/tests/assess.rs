@@ -95,6 +95,26 @@ fn a_second_run_says_detected_and_names_the_last_proof() {
     assert!(amt.reason.contains("not tried"), "{}", amt.reason);
 }
 
+/// Of merged stores the capability record tells of the proof that the step confirmed.
+#[test]
+fn the_proof_that_was_confirmed_is_the_one_that_is_told() {
+    let case = Case::using("").amt("post", "ccm").ours(3).history(|history| {
+        let live = history.amt.clone().unwrap();
+        let newest = history.amt.as_mut().unwrap();
+        (newest.control_mode, newest.settings) = ("acm".to_owned(), vec!["mebx = true".to_owned()]);
+        let (event, escrow) = ("e1-live".to_owned(), "amt.1.1111111111111111.age".to_owned());
+        history.amt_older = vec![oob_policy::AmtOurs { event, escrow, generation: 1, ..live }];
+    });
+    let evidence = [("event", "e1-live")];
+    let report = case.report(&[outcome("amt.confirm", Status::AlreadySo, Exit::Satisfied, &evidence)]);
+    let amt = record(&report, Channel::Amt);
+    assert_eq!(
+        (amt.last_proof.as_deref(), amt.credential.as_deref(), amt.control_mode.as_deref()),
+        (Some("e1-live"), Some("amt.1.1111111111111111.age"), Some("ccm"))
+    );
+    assert!(!findings(&report).contains(&"mebx-password-asserted"), "{:?}", findings(&report));
+}
+
 /// Admin control mode that lacks settings is ours all the same, in the run that left it so and in those after it.
 #[test]
 fn amt_left_incomplete_is_told_with_its_credential() {

@@ -5,8 +5,7 @@ mod network;
 
 use super::Assessment;
 use crate::{
-    Channel, ChannelRecord, ChannelState, Fact, Proof, RootKind, Status, TlsWish, UNKNOWN, Value, amt_reach,
-    shown, step,
+    Channel, ChannelRecord, ChannelState, Fact, Proof, RootKind, TlsWish, UNKNOWN, Value, amt_reach, shown,
 };
 
 /// All nine, in the order of [`Channel`].
@@ -72,9 +71,7 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
     if let Some(open) = input.indeterminate() {
         return blank(Channel::Amt, ChannelState::Unknown, shown(&open.text));
     }
-    if input.outcome(step::AMT_CONFIRM, Status::AlreadySo).is_some()
-        && let Some(proof) = &input.history.amt
-    {
+    if let Some(proof) = input.confirmed() {
         let reason = format!(
             "answers with the realm of the last proof, the credential was not used; {}; {}{}",
             reached(input),
@@ -132,7 +129,10 @@ const UNTRIED: &str = "reachability from another machine and power actions not t
 
 /// What is known of the way from other machines, where AMT is as it was at the last proof.
 fn reached(input: &Assessment<'_>) -> String {
-    match &input.history.amt_remote {
+    // A look from another host is known of the proof that decisions were made from.
+    let confirmed = input.confirmed();
+    let is_of_it = confirmed.is_none() || confirmed == input.history.amt.as_ref();
+    match input.history.amt_remote.as_ref().filter(|_| is_of_it) {
         Some(proof) => format!(
             "reachable from another machine at {} by event {} ({}); power actions not tried",
             shown(&proof.address),

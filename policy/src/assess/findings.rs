@@ -55,7 +55,7 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
             (super::channels::settings(done), file.map(str::to_owned))
         }
         None => {
-            let ours = input.history.amt.as_ref();
+            let ours = input.confirmed().or(input.history.amt.as_ref());
             ours.map(|ours| (ours.settings.clone(), ours.mebx_escrow.clone())).unwrap_or_default()
         }
     };
