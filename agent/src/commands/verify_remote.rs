@@ -14,7 +14,7 @@ use super::verify::unreadable;
 use super::{Stop, print, print_json};
 use crate::cli::Verify;
 use crate::error::chain_of;
-use crate::known::Known;
+use crate::known::{Known, Sealed};
 use crate::log::problem;
 use crate::named::client_certificate;
 use crate::remote::{Address, Visitor, cleartext, prove, reach};
@@ -40,8 +40,7 @@ pub(super) async fn verify(arguments: &Verify, remote: &str) -> Result<Exit, Sto
     }
     .map_err(|error| Stop::new(Exit::Usage, "signing-key", chain_of(&error)))?;
     let store = DirStore::at(&arguments.out);
-    let claimed = Claimed::read(&store, &target)?;
-    let seen = look(&target, &claimed).await?;
+    let (claimed, seen) = look_for(&target, Claimed::read(&store, &target)?).await?;
     let mut result = judge(&claimed.amt, &seen);
     let mut event = None;
     // What could not be seen refutes nothing, so only a proof and drift are recorded: each, for a proof is worth its age.
@@ -91,6 +90,8 @@ struct Claimed {
     root: RootKind,
     history: History,
     amt: AmtOurs,
+    /// Proofs that may be meant as well, of other provisionings.
+    others: Vec<AmtOurs>,
 }
 
 impl Claimed {
@@ -100,13 +101,8 @@ impl Claimed {
         let journal = Journal::read(store, device_id).map_err(|error| unreadable(&error))?;
         let stored = store.stored(device_id).map_err(|error| unreadable(&error))?;
         let history = fold(&stored, &journal);
-        // Where stores were merged there are several; a file that tells its generation tells which of them is meant.
-        let mut proofs = history.amt.iter().chain(&history.amt_older);
-        let amt = match target.known.sealed.as_ref().map(|it| it.generation) {
-            Some(generation) => proofs.find(|ours| ours.generation == generation),
-            None => proofs.next(),
-        };
-        let Some(amt) = amt.cloned() else {
+        let mut meant = meant(&history, target.known.sealed.as_ref()).into_iter().cloned();
+        let Some(amt) = meant.next() else {
             let what = match target.known.sealed.as_ref().map(|it| it.generation) {
                 Some(generation) if history.amt.is_some() => format!("credential generation {generation}"),
                 _ => "AMT".to_owned(),
@@ -120,8 +116,45 @@ impl Claimed {
         let root = stored.events.iter().find(|it| it.id == amt.event).map(|it| it.event.root);
         let root = root.ok_or_else(|| Stop::internal("the event of the claim is not in the store"))?;
         store.check_root(device_id, root).map_err(|error| unreadable(&error))?;
-        Ok(Self { root, history, amt })
+        let others = meant.collect();
+        Ok(Self { root, history, amt, others })
     }
+}
+
+/// Which proofs a credential may be of, the likeliest first: where stores were merged there are several. One that tells
+/// which escrow file it was is of that one, since two stores count the same generations; one that does not may be of the
+/// newest proof of each provisioning.
+fn meant<'a>(history: &'a History, sealed: Option<&Sealed>) -> Vec<&'a AmtOurs> {
+    let Some(sealed) = sealed else {
+        let newest = |ours: &&AmtOurs| history.proof_of(&ours.realm).is_some_and(|it| it.event == ours.event);
+        return history.proofs().filter(newest).collect();
+    };
+    let by = |run_id: Option<&str>| {
+        history
+            .proofs()
+            .find(|ours| ours.generation == sealed.generation && ours.sealed_by.as_deref() == run_id)
+    };
+    // Of a store that lacks the event of the sealing, the generation must do.
+    by(Some(&sealed.run_id)).or_else(|| by(None)).into_iter().collect()
+}
+
+/// Looks for the first of the claims that the device answers to. No login is sent to one that is not it; where none is, the
+/// first one tells.
+async fn look_for(target: &Target<'_>, mut claimed: Claimed) -> Result<(Claimed, RemoteSeen), Stop> {
+    let first = look(target, &claimed).await?;
+    let is_another = |seen: &RemoteSeen| seen.end.is_some() && !seen.login_sent;
+    if !is_another(&first) {
+        return Ok((claimed, first));
+    }
+    for other in std::mem::take(&mut claimed.others) {
+        let before = std::mem::replace(&mut claimed.amt, other);
+        let seen = look(target, &claimed).await?;
+        if !is_another(&seen) {
+            return Ok((claimed, seen));
+        }
+        claimed.amt = before;
+    }
+    Ok((claimed, first))
 }
 
 async fn look(target: &Target<'_>, claimed: &Claimed) -> Result<RemoteSeen, Stop> {
@@ -254,4 +287,60 @@ fn document(
         },
         "event": event, "out": out.display().to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proof(event: &str, generation: u32, realm: &str, sealed_by: Option<&str>) -> AmtOurs {
+        AmtOurs {
+            generation,
+            realm: realm.to_owned(),
+            control_mode: "ccm".to_owned(),
+            event: event.to_owned(),
+            escrow: format!("amt.{generation}.{event}.age"),
+            sealed: true,
+            recipients: Vec::new(),
+            settings: Vec::new(),
+            tls_pin: None,
+            tls_leaf: None,
+            sealed_by: sealed_by.map(str::to_owned),
+            mebx_escrow: None,
+        }
+    }
+
+    #[test]
+    fn a_credential_is_of_the_proof_whose_run_sealed_it() {
+        let history = History {
+            amt: Some(proof("b3", 3, "B", Some("run-b3"))),
+            amt_older: vec![
+                proof("b1", 1, "B", Some("run-b1")),
+                proof("a1", 1, "A", Some("run-a1")),
+                proof("c2", 2, "C", None),
+            ],
+            ..History::default()
+        };
+        let of = |known: Option<(u32, &str)>| -> Vec<&str> {
+            let sealed = known.map(|(generation, run_id)| Sealed {
+                device_id: "d1-x".to_owned(),
+                generation,
+                run_id: run_id.to_owned(),
+            });
+            meant(&history, sealed.as_ref()).into_iter().map(|ours| ours.event.as_str()).collect()
+        };
+        for (known, expected) in [
+            (Some((1, "run-a1")), &["a1"][..]),
+            (Some((1, "run-b1")), &["b1"]),
+            (Some((3, "run-b3")), &["b3"]),
+            (Some((2, "run-c2")), &["c2"]),
+            // Of a store that was not merged.
+            (Some((1, "run-d1")), &[]),
+            (Some((9, "run-a1")), &[]),
+            // A bare password: the newest of each provisioning.
+            (None, &["b3", "a1", "c2"]),
+        ] {
+            assert_eq!(of(known), expected, "{known:?}");
+        }
+    }
 }
