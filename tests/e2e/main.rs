@@ -24,6 +24,7 @@ mod lockdown_whole;
 
 mod known;
 mod known_faults;
+mod merged;
 mod mutual;
 mod neutralize;
 mod neutralize_file;
