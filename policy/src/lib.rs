@@ -35,6 +35,7 @@ mod report;
 mod secrets;
 mod shown;
 mod table;
+mod unfinished;
 mod use_amt;
 mod verify;
 

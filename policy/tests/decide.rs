@@ -47,6 +47,28 @@ fn using_amt_follows_from_its_state_and_our_history() {
             new().amt("in", "acm").fact("intel.amt.version", "19.0.5.1966"),
             vec!["refuse.provisioned-by-others"],
         ),
+        // By another AMT of ours the generation tells nothing.
+        (
+            new().amt("post", "ccm").ours(2).open(2, true).history(|it| {
+                it.open.as_mut().unwrap().realm = "Digest:01".to_owned();
+                it.amt.as_mut().unwrap().escrow = "amt.2.1111111111111111.age".to_owned();
+            }),
+            vec!["amt.undo", "amt.setup-ccm"],
+        ),
+        // Unprovisioned by a run of ours that died on the way: it is ended, and set up anew.
+        (
+            new().amt("in", "none").ours(1).history(|it| it.leaving = Some("Digest:00".to_owned())),
+            vec!["amt.unprovision", "amt.setup-ccm"],
+        ),
+        (
+            new().amt("pre", "none").ours(1).history(|it| it.leaving = Some("Digest:00".to_owned())),
+            vec!["amt.setup-ccm"],
+        ),
+        (
+            new().amt("post", "ccm").ours(1).history(|it| it.leaving = Some("Digest:00".to_owned())),
+            vec!["amt.confirm"],
+        ),
+        (new().amt("in", "none").ours(1), vec!["refuse.control-mode-drift"]),
         // Our journal shows that it was not us.
         (new().amt("post", "ccm").open(1, false), vec!["refuse.provisioned-by-others"]),
         (new().amt("post", "ccm").ours(1).open(2, false), vec!["refuse.provisioned-by-others"]),
@@ -453,4 +475,16 @@ fn what_is_open_on_another_amt_of_ours_is_not_ended_by_its_generation() {
         assert_eq!(case.steps(), steps, "{generation} {realm} {rotation}");
         assert_eq!(case.history.is_in_doubt(), realm != "Digest:00");
     }
+}
+
+#[test]
+fn what_a_run_of_ours_unprovisioned_is_not_called_drift() {
+    let warned = |leaving: Option<&str>| {
+        let case = Case::using("").ours(1).history(|it| it.leaving = leaving.map(str::to_owned));
+        case.plan().warnings.join("; ")
+    };
+    assert!(warned(None).contains("drift: event e1-proof"), "{}", warned(None));
+    let ours = warned(Some("Digest:00"));
+    assert!(ours.contains("our journal") && !ours.contains("drift"), "{ours}");
+    assert!(warned(Some("Digest:01")).contains("drift"));
 }

@@ -31,9 +31,16 @@ pub(super) fn plan(case: &Case<'_>, draft: &mut Draft) {
     if let Some(text) = identity::stranger(case) {
         return refuse(draft, Exit::Impossible, "amt-of-another-machine", text);
     }
+    // What a run of ours was unprovisioning when it ended is unprovisioned, and then set up anew.
+    if let Some(realm) = case.history.half_left(case.detection) {
+        deactivate::finish(case, realm, draft);
+        return set_up(case, &facts, draft);
+    }
     match situation(case, &facts) {
         Situation::Ours if upgrade::applies(case, &facts) => upgrade::plan(case, &facts, draft),
-        Situation::ModeDrifted(_) if upgrade::happened(case, &facts) => upgrade::settle(case, draft),
+        Situation::ModeDrifted(_) if case.history.went_up(case.detection).is_some() => {
+            upgrade::settle(case, draft)
+        }
         Situation::Ours if known::takes(case) => {
             upgrade::suggest(case, &facts, draft);
             upgrade::refuse_more_than_asked(case, draft);
@@ -74,8 +81,8 @@ fn refuse_candidates(case: &Case<'_>, facts: &Facts<'_>, open: &OpenChange, draf
          `--known-credential FILE`, then the next, one a run and 20 s apart",
         open.generation,
         facts.mode,
-        known::candidates(case, open),
-        known::mebx_candidate(case)
+        case.history.candidates(open),
+        case.history.mebx_candidate()
     );
     refuse(draft, Exit::Indeterminate, "indeterminate", text);
 }
@@ -154,13 +161,7 @@ fn situation<'a>(case: &Case<'a>, facts: &Facts<'_>) -> Situation<'a> {
             _ => Situation::Unknown,
         };
     }
-    let ours = case.history.amt.as_ref();
-    let open = case.history.open.as_ref();
-    // A new password that was never sent, or was refused, leaves AMT as it was.
-    let newer = |open: &&OpenChange| {
-        !ours.is_some_and(|ours| open.is_ended_by(ours)) && (open.call_sent || !open.rotation)
-    };
-    match (ours, open.filter(newer)) {
+    match (case.history.amt.as_ref(), case.history.unfinished()) {
         (Some(ours), None) if facts.mode != UNKNOWN && facts.mode != ours.control_mode => {
             Situation::ModeDrifted(&ours.control_mode)
         }
@@ -223,7 +224,13 @@ fn set_up(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
         Some(_) => {}
     }
     require_durable(case, draft);
-    if let Some(ours) = case.history.amt.as_ref().filter(|_| facts.provisioning == "pre") {
+    if let Some(ours) = case.history.left(case.detection).filter(|_| facts.provisioning == "pre") {
+        draft.warnings.push(format!(
+            "event {} proves AMT ours in control mode {}, and our journal shows that a run ended while it was being \
+             unprovisioned, which it is by now; it is set up again with a new credential",
+            ours.event, ours.control_mode
+        ));
+    } else if let Some(ours) = case.history.amt.as_ref().filter(|_| facts.provisioning == "pre") {
         draft.warnings.push(format!(
             "drift: event {} proves AMT ours in control mode {}, and it is not provisioned any more; it is set up again \
              with a new credential",

@@ -78,7 +78,7 @@ impl Case {
             realm: "Digest:00".to_owned(),
             control_mode: "ccm".to_owned(),
             event: "e1-proof".to_owned(),
-            escrow: "amt.1.0000000000000000.age".to_owned(),
+            escrow: format!("amt.{generation}.0000000000000000.age"),
             sealed: true,
             recipients: Vec::new(),
             settings: Vec::new(),

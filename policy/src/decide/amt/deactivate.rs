@@ -3,7 +3,7 @@
 
 use super::{
     Case, Draft, Facts, Situation, identity, known, refuse, refuse_candidates, refuse_drifted, refuse_others,
-    refuse_unknown, refuse_verdict, situation, undo, upgrade,
+    refuse_unknown, refuse_verdict, situation, undo,
 };
 use crate::{AmtOurs, Channel, Exit, OpenChange, Reversibility, Rule, Scope, Step, StepKind, shown, step};
 
@@ -20,13 +20,12 @@ pub(super) fn plan(case: &Case<'_>, facts: &Facts<'_>, scope: Scope, draft: &mut
         return refuse(draft, Exit::Impossible, "amt-of-another-machine", text);
     }
     // A run of ours died while the firmware was leaving its mode.
-    if let (Some(realm), "in", "none") = (&case.history.leaving, facts.provisioning, facts.mode) {
-        let why = "our journal shows that a run ended while AMT was being unprovisioned";
-        return push(case, scope, false, Some(realm), why, draft);
+    if let Some(realm) = case.history.half_left(case.detection) {
+        return push(case, scope, false, Some(realm), HALF_LEFT, draft);
     }
     match situation(case, facts) {
         Situation::Clean => already(case, "it is not", draft),
-        Situation::ModeDrifted(_) if upgrade::happened(case, facts) => {
+        Situation::ModeDrifted(_) if case.history.went_up(case.detection).is_some() => {
             let Some(ours) = &case.history.amt else { return };
             leave_ours(case, facts, scope, ours, draft);
         }
@@ -47,6 +46,14 @@ pub(super) fn plan(case: &Case<'_>, facts: &Facts<'_>, scope: Scope, draft: &mut
         Situation::Unknown => refuse_unknown(case, draft),
     }
 }
+
+/// Policy asks to use AMT, and a run of ours died while it was being unprovisioned: that is ended first.
+pub(super) fn finish(case: &Case<'_>, realm: &String, draft: &mut Draft) {
+    let asks = format!("asks to use AMT, and {HALF_LEFT}");
+    draft.steps.push(unprovision(case, Scope::Full, false, Some(realm), &asks));
+}
+
+const HALF_LEFT: &str = "our journal shows that a run ended while AMT was being unprovisioned";
 
 /// Client control mode is left over MEI without a password, and then wholly.
 fn needs_login(facts: &Facts<'_>, scope: Scope) -> bool {
@@ -108,6 +115,11 @@ fn push(
     because: &str,
     draft: &mut Draft,
 ) {
+    let asks = format!("asks for AMT that is not provisioned, and {because}");
+    draft.steps.push(unprovision(case, scope, login, realm, &asks));
+}
+
+fn unprovision(case: &Case<'_>, scope: Scope, login: bool, realm: Option<&String>, asks: &str) -> Step {
     let mut conditions = Vec::new();
     if realm.is_some() {
         conditions.push("AMT answers without a login with the realm that we know");
@@ -115,12 +127,12 @@ fn push(
     if login {
         conditions.push("the credential logs in at the first try");
     }
-    draft.steps.push(Step {
+    Step {
         id: step::AMT_UNPROVISION.to_owned(),
         channel: Some(Channel::Amt),
         what: StepKind::AmtUnprovision { scope, login, realm: realm.cloned() },
-        reason: case.reason(&format!("asks for AMT that is not provisioned, and {because}")),
+        reason: case.reason(asks),
         precondition: conditions.join(", and "),
         reversibility: if login { Reversibility::WithCredential } else { Reversibility::Undoable },
-    });
+    }
 }

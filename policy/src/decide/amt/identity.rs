@@ -1,24 +1,33 @@
 //! Whether the AMT that answers is this machine's.
 
 use crate::decide::Case;
-use crate::{UNKNOWN, shown};
+use crate::{Detection, UNKNOWN, shown};
 
 /// AMT has its UUID from this machine's SMBIOS. Another one means that the AMT of another machine answers, as in a guest
 /// that its host's HECI function was given to, or behind a port that leads elsewhere; it gets no login.
 ///
 /// A sentence where they contradict each other; what either does not tell contradicts nothing.
 pub(in crate::decide) fn stranger(case: &Case<'_>) -> Option<String> {
-    let [amt, host] = ["intel.amt.uuid", "host.uuid"].map(|name| case.detection.text(name));
+    is_strange(case.detection).then(|| {
+        let [amt, host] = uuids(case.detection);
+        format!(
+            "the AMT that answers says that its machine is {}, and SMBIOS says that this machine is {}: it is not this \
+             machine's AMT, so nothing is sent to it; in a virtual machine, take its host's management engine away from it",
+            shown(amt),
+            shown(host)
+        )
+    })
+}
+
+/// Whether they contradict each other.
+pub(crate) fn is_strange(detection: &Detection) -> bool {
+    let [amt, host] = uuids(detection);
     let same = |host: &str| amt.eq_ignore_ascii_case(host);
-    if [amt, host].contains(&UNKNOWN) || same(host) || swapped(host).is_some_and(|host| same(&host)) {
-        return None;
-    }
-    Some(format!(
-        "the AMT that answers says that its machine is {}, and SMBIOS says that this machine is {}: it is not this machine's \
-         AMT, so nothing is sent to it; in a virtual machine, take its host's management engine away from it",
-        shown(amt),
-        shown(host)
-    ))
+    ![amt, host].contains(&UNKNOWN) && !same(host) && !swapped(host).is_some_and(|host| same(&host))
+}
+
+fn uuids(detection: &Detection) -> [&str; 2] {
+    ["intel.amt.uuid", "host.uuid"].map(|name| detection.text(name))
 }
 
 /// With the first three groups in the other byte order, as some firmware before SMBIOS 2.6 wrote them.

@@ -3,8 +3,7 @@
 
 use super::{Case, Draft, Facts, network, refuse, require_durable, settings};
 use crate::{
-    AmtOurs, AmtSettings, Channel, Exit, ModeWish, OpenChange, Reversibility, Rule, Step, StepKind, shown,
-    step,
+    AmtOurs, AmtSettings, Channel, Exit, ModeWish, OpenChange, Reversibility, Rule, Step, StepKind, step,
 };
 
 /// Whether there is anything to do with it on AMT that is ours. Where there is not, no login is tried.
@@ -117,28 +116,6 @@ pub(super) fn way_out(case: &Case<'_>, facts: &Facts<'_>) -> String {
         ),
         (true, _) => format!("policy permits to take it over, which needs --known-credential FILE; {undo}"),
     }
-}
-
-/// Which passwords AMT may have after a change that was left open.
-pub(super) fn candidates(case: &Case<'_>, open: &OpenChange) -> String {
-    let mut files = vec![shown(&open.escrow)];
-    files.extend(open.earlier.iter().rev().map(|file| shown(file)));
-    if open.rotation {
-        let before = case.history.proof_of(&open.realm);
-        files.push(
-            before.map_or("the password that it was taken over with".to_owned(), |it| shown(&it.escrow)),
-        );
-    }
-    match files.as_slice() {
-        [one] => format!("the candidate is {one}"),
-        several => format!("the candidates are {}, the newest first", several.join(", ")),
-    }
-}
-
-/// From AMT 19 on MEBx gets a password before admin control mode is committed, so it may have that one by now.
-pub(super) fn mebx_candidate(case: &Case<'_>) -> String {
-    let file = case.history.mebx_open.as_ref();
-    file.map_or_else(String::new, |file| format!(", and MEBx may have the password of {}", shown(file)))
 }
 
 /// What policy asks for and the proof does not hold.

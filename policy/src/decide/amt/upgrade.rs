@@ -90,12 +90,6 @@ pub(super) fn refuse_more_than_asked(case: &Case<'_>, draft: &mut Draft) {
 }
 
 /// AMT that our own call took into admin control mode, by a run that died before it could prove that.
-pub(super) fn happened(case: &Case<'_>, facts: &Facts<'_>) -> bool {
-    let ours = case.history.amt.as_ref().filter(|ours| ours.control_mode == "ccm");
-    let realm = case.history.upgrading.as_ref();
-    facts.mode == "acm" && ours.is_some_and(|ours| Some(&ours.realm) == realm)
-}
-
 pub(super) fn settle(case: &Case<'_>, draft: &mut Draft) {
     let Some(ours) = &case.history.amt else { return };
     if case.context.known_credential {

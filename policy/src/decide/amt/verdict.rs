@@ -1,7 +1,7 @@
 //! AMT that is not there, is switched off, or does not answer.
 
 use super::{Case, Draft, Facts, because, refuse};
-use crate::{Exit, RootKind, Value, shown};
+use crate::{Exit, RootKind, Value};
 
 pub(super) fn refuse_verdict(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
     let (cause, what) = match facts.verdict {
@@ -37,12 +37,13 @@ pub(super) fn silent(case: &Case<'_>, draft: &mut Draft, text: String) {
         return refuse(draft, Exit::Impossible, "amt-unknown", text);
     }
     // Our own change was on its way, so a device that says nothing is not one that is as it was.
-    if let Some(open) = case.history.open.as_ref().filter(|open| open.call_sent) {
+    if let Some(open) = case.history.in_doubt(case.detection) {
         let text = format!(
-            "{text}; a run of ours ended while credential generation {} was on its way, its candidate is {}: run again when \
-             the machine has settled",
+            "{text}; a run of ours ended while credential generation {} was on its way, {}{}: run again when the machine has \
+             settled",
             open.generation,
-            shown(&open.escrow)
+            case.history.candidates(open),
+            case.history.mebx_candidate()
         );
         return refuse(draft, Exit::Indeterminate, "indeterminate", text);
     }
