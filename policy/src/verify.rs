@@ -16,6 +16,7 @@ mod witness;
 use serde::Serialize;
 
 use crate::{Confidence, Detection, Exit, Finding, History, Value};
+use amt::Off;
 use engine::{Engine, Picture};
 use judge::Case;
 
@@ -260,7 +261,8 @@ pub fn verify(look: &Look<'_>) -> Verification {
     let contradictions = witness::contradictions(look.detection, &engine, &flash);
     let case = Case { look, engine: &engine, flash: &flash, boot: &boot, contradictions: &contradictions };
     let judgment = case.judge();
-    let amt = amt::result(look, judgment.verdict);
+    let off = judgment.verdict.is_effective().then_some(Off::WithTheEngine);
+    let amt = amt::result(look, off);
     let exit = Exit::worst([judgment.exit].into_iter().chain(amt.as_ref().map(|amt| amt.exit)));
     // AMT decides where it is the worse half, or the only one.
     let decisive = amt.as_ref().filter(|amt| amt.exit == exit && judgment.exit != exit);

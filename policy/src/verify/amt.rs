@@ -1,23 +1,70 @@
 //! The claim that AMT is ours, compared as far as it can be without a credential: nobody but the org can open the escrow.
 
-use super::{AmtResult, AmtSeen, Look, Rung};
+use super::{AmtResult, AmtSeen, Look};
+use crate::unfinished::proofs;
 use crate::{AmtOurs, Exit, shown};
 
-pub(super) fn result(look: &Look<'_>, engine: Rung) -> Option<AmtResult> {
-    let claimed = look.history.amt.as_ref();
-    let event = || claimed.map(|ours| ours.event.clone());
+/// AMT that answers nobody, by what was verified here.
+#[derive(Clone, Copy)]
+pub(super) enum Off {
+    WithTheEngine,
+    /// By its own firmware, or by whoever did what policy asks of that.
+    ByItself,
+}
+
+pub(super) fn result(look: &Look<'_>, off: Option<Off>) -> Option<AmtResult> {
+    let history = look.history;
+    let left = history.left(look.detection);
+    let proven = left.or_else(|| answering(look)).or(history.amt.as_ref());
+    let event = || proven.map(|ours| ours.event.clone());
     let end = |reason, exit, text: String| AmtResult { reason, text, event: event(), exit };
-    if let Some(open) = &look.history.open {
+    // AMT that answers with another realm than the one it had before a new password is not the one that was to get it.
+    let open = history
+        .in_doubt(look.detection)
+        .filter(|open| !open.rotation || seen(look.amt).is_none_or(|realm| *realm == open.realm));
+    if let Some(off) = off.filter(|_| open.is_some() || proven.is_some()) {
+        let (reason, how) = match off {
+            Off::WithTheEngine => ("off-with-the-engine", "is off with the engine"),
+            Off::ByItself => ("switched-off", "is switched off"),
+        };
+        let text = match open {
+            Some(open) => format!(
+                "AMT, which was being given credential generation {} when a run of ours ended, {how}; for the day it comes \
+                 back, {}{}.",
+                open.generation,
+                history.candidates(open),
+                history.mebx_candidate()
+            ),
+            None => format!("AMT, which org state knows as ours, {how}."),
+        };
+        return Some(end(reason, Exit::Satisfied, text));
+    }
+    if let Some(open) = open {
         let text = format!(
-            "A run of ours ended while credential generation {} was on its way to AMT: run `apply` again.",
-            open.generation
+            "A run of ours ended while credential generation {} was on its way to AMT: {}{}; run `apply` again.",
+            open.generation,
+            history.candidates(open),
+            history.mebx_candidate()
         );
         return Some(end("indeterminate", Exit::Indeterminate, text));
     }
-    let claimed = claimed?;
-    if engine.is_effective() {
-        let text = "AMT, which org state knows as ours, is off with the engine.".to_owned();
-        return Some(end("off-with-the-engine", Exit::Satisfied, text));
+    let claimed = proven?;
+    if left.is_some() {
+        let text = format!(
+            "Our journal shows that a run ended while AMT of ours was being unprovisioned, and its provisioning state is {} \
+             now, which org state does not know yet: run `apply` again.",
+            shown(look.detection.text("intel.amt.provisioning"))
+        );
+        return Some(end("unprovision-not-recorded", Exit::Drift, text));
+    }
+    let still_there = seen(look.amt).is_none_or(|realm| *realm == claimed.realm);
+    if still_there && history.went_up(look.detection).is_some_and(|ours| ours.realm == claimed.realm) {
+        let text = format!(
+            "Our journal shows that a run ended while AMT of ours went up to admin control mode, which it is in now; that is \
+             not proven: open its credential ({}), which it keeps, and run `apply --known-credential FILE`.",
+            shown(&claimed.escrow)
+        );
+        return Some(end("upgrade-not-proven", Exit::Drift, text));
     }
     let mode = look.detection.known("intel.amt.control_mode");
     if let Some(mode) = mode.filter(|mode| *mode != claimed.control_mode) {
@@ -42,8 +89,7 @@ pub(super) fn result(look: &Look<'_>, engine: Rung) -> Option<AmtResult> {
         }
     };
     // Stores that were merged may hold several proofs; the one whose realm answers is the live one.
-    let proofs = look.history.amt.iter().chain(&look.history.amt_older);
-    let Some(ours) = proofs.into_iter().find(|ours: &&AmtOurs| ours.realm == *realm) else {
+    let Some(ours) = answering(look).filter(|ours| ours.realm == *realm) else {
         let text =
             "AMT answers with another login realm than the one we proved: others provisioned it since.";
         return Some(end("realm-changed", Exit::Drift, text.to_owned()));
@@ -70,5 +116,20 @@ pub(super) fn result(look: &Look<'_>, engine: Rung) -> Option<AmtResult> {
     }
     let text =
         "AMT is as we left it: the same login realm answers (detected; no login was tried).".to_owned();
-    Some(AmtResult { event: Some(ours.event.clone()), ..end("as-claimed", Exit::Satisfied, text) })
+    Some(end("as-claimed", Exit::Satisfied, text))
+}
+
+/// The proof of the AMT that answers, whichever of merged stores it is from.
+fn answering<'a>(look: &Look<'a>) -> Option<&'a AmtOurs> {
+    let realm = seen(look.amt)?;
+    proofs(look.history).find(|ours| ours.realm == *realm)
+}
+
+fn seen(amt: &AmtSeen) -> Option<&String> {
+    match amt {
+        AmtSeen::Realm(realm) | AmtSeen::WithoutTls(realm) | AmtSeen::PerhapsAnotherCertificate(realm) => {
+            Some(realm)
+        }
+        AmtSeen::Silent(_) | AmtSeen::NotAsked => None,
+    }
 }

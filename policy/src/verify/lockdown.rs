@@ -1,6 +1,7 @@
 //! The claim that AMT was switched off by its firmware (`lockdown`), compared with what AMT shows now. The management
 //! engine itself goes on running, so its registers say nothing here; AMT that is off on a later boot is the whole claim.
 
+use super::amt::Off;
 use super::engine::{Engine, Picture};
 use super::findings;
 use super::judge::Judgment;
@@ -19,7 +20,8 @@ pub(super) fn verification(look: &Look<'_>, engine: &Engine, claim: &Lockdown) -
     let state = State::of(look);
     let boot = witness::boot_since(&claim.since, look.detection);
     let judgment = judge(claim, &state, &boot, look);
-    let amt = amt::result(look, judgment.verdict);
+    let off = matches!(state, State::Off(_) | State::Gone(_)).then_some(Off::ByItself);
+    let amt = amt::result(look, off);
     let exit = Exit::worst([judgment.exit].into_iter().chain(amt.as_ref().map(|amt| amt.exit)));
     let decisive = amt.as_ref().filter(|amt| amt.exit == exit && judgment.exit != exit);
     let reason = decisive.map_or(judgment.reason, |amt| amt.reason);

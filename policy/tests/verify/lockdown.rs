@@ -120,7 +120,7 @@ fn a_greater_claim_is_judged_in_its_stead() {
         event: "e1-staged".into(),
     });
     assert_eq!(staged.told(), (Rung::Staged, 10, "not-in-effect".to_owned()));
-    // A change of ours that is open is worse than all of it.
+    // A change of ours that was left open is of AMT that is off, and its candidate is told; on again, it may be live.
     let mut open = with_mebx(locked());
     open.amt = AmtSeen::NotAsked;
     open.history.open = Some(OpenChange {
@@ -133,5 +133,27 @@ fn a_greater_claim_is_judged_in_its_stead() {
         run_id: String::new(),
         earlier: Vec::new(),
     });
-    assert_eq!((open.look().exit, open.look().reason.as_str()), (Exit::Indeterminate, "indeterminate"));
+    let off = open.look();
+    assert_eq!((off.exit, off.amt.unwrap().reason), (Exit::Satisfied, "switched-off"));
+    assert!(off.text.contains("amt.2.0000000000000000.age"), "{}", off.text);
+    assert_eq!(open.clone().same_boot().told(), (Rung::Staged, 10, "same-boot".to_owned()));
+    let on = on(open).look();
+    assert_eq!((on.exit, on.reason.as_str()), (Exit::Indeterminate, "indeterminate"));
+}
+
+/// AMT that was ours, that others unprovisioned, and that was switched off then.
+#[test]
+fn a_stale_claim_is_of_amt_that_is_off() {
+    for (case, verdict, exit, reason) in [
+        (with_mebx(locked().same_boot()), Rung::Staged, 10, "same-boot"),
+        (with_mebx(locked()), Rung::Effective, 0, "satisfied"),
+        (locked(), Rung::Effective, 8, "default-mebx-password"),
+    ] {
+        let mut stale = case.ours("");
+        stale.amt = AmtSeen::Silent("it is off".into());
+        let found = stale.look();
+        assert_eq!((found.verdict, found.exit.code(), found.reason.as_str()), (verdict, exit, reason));
+        assert_eq!(found.amt.unwrap().reason, "switched-off");
+        assert!(!found.text.contains("with the engine"), "{}", found.text);
+    }
 }

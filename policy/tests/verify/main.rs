@@ -4,6 +4,7 @@
 
 mod case;
 mod lockdown;
+mod unfinished;
 
 use oob_policy::{AmtOurs, AmtSeen, Confidence, Exit, Fact, OpenChange, Recorded, Rung, Strap, Value};
 use proptest::prelude::*;
