@@ -8,7 +8,8 @@ pub(crate) use channels::ability;
 
 use crate::{
     Action, Agent, AmtOurs, Capability, CapabilitySummary, ChannelRecord, ChannelState, Context, Detection,
-    Exit, History, Outcome, Plan, Policy, PolicyRef, Report, Status, StepKind, Value, step,
+    Exit, History, OpenChange, Outcome, Plan, Policy, PolicyRef, Report, Status, StepKind, UNKNOWN, Value,
+    decide, step,
 };
 
 /// Everything one report is made from.
@@ -128,18 +129,54 @@ impl<'a> Assessment<'a> {
         named.or(self.history.amt.as_ref())
     }
 
-    /// The proof of an earlier run that this run took for good, and refused to go on for another reason.
-    fn unconfirmed(&self) -> Option<&'a AmtOurs> {
-        let for_ours = |outcome: &Outcome| {
-            // A step that fails leaves it as it was; one that finds another realm has found others.
-            let tried = [step::AMT_COMPLETE, step::AMT_ROTATE, step::AMT_UPGRADE, step::AMT_UNPROVISION]
-                .contains(&outcome.step.as_str())
-                && outcome.exit == Exit::DeviceFailed;
-            tried
-                || ["amt-incomplete", "credential-missing", "credential-needed", "upgrade-not-proven"]
-                    .contains(&outcome.cause.as_deref().unwrap_or_default())
+    /// AMT is on, and was provisioned when this run began.
+    fn provisioned(&self) -> bool {
+        let told = |name: &str| self.detection.text(name);
+        ["capable", "standard-manageability"].contains(&told("intel.amt.verdict"))
+            && (["in", "post"].contains(&told("intel.amt.provisioning"))
+                || ["ccm", "acm"].contains(&told("intel.amt.control_mode")))
+    }
+
+    /// Something shows that AMT is another one than what our proofs and our journal are of.
+    fn is_others(&self) -> bool {
+        let told = ["realm-changed", "control-mode-drift", "provisioned-by-others", "amt-of-another-machine"];
+        let by = |outcome: &Outcome| {
+            let cause = outcome.cause.as_deref().unwrap_or_default();
+            told.contains(&cause) || outcome.step == step::AMT_TAKE_OVER
         };
-        self.history.amt.as_ref().filter(|_| self.outcomes.iter().any(for_ours))
+        self.outcomes.iter().any(by) || decide::is_strange(self.detection)
+    }
+
+    /// AMT of an earlier run's proof that this run had no reason to take for another one, and did not confirm either: it
+    /// refused to go on, could not reach it, found it not as proven, or had nothing to do with it.
+    fn unconfirmed(&self) -> Option<&'a AmtOurs> {
+        let (history, detection) = (self.history, self.detection);
+        let known = self.unprovisioned().is_some() || self.indeterminate().is_some();
+        if known || !self.provisioned() || self.is_others() || history.in_doubt(detection).is_some() {
+            return None;
+        }
+        // A setup that was begun since found AMT unprovisioned. It was not sent, so others set AMT up.
+        if history.unfinished().is_some() {
+            return None;
+        }
+        let event = self.outcomes.iter().find_map(|outcome| outcome.evidence.get("event")?.as_text());
+        let ours =
+            history.proofs().find(|ours| Some(ours.event.as_str()) == event).or(history.amt.as_ref())?;
+        let mode = detection.text("intel.amt.control_mode");
+        let is_its_mode = [UNKNOWN, ours.control_mode.as_str()].contains(&mode);
+        let by_us = history.went_up(detection).or_else(|| history.left(detection));
+        (is_its_mode || by_us.is_some_and(|it| it.event == ours.event)).then_some(ours)
+    }
+
+    /// A change of an earlier run that AMT may have taken, where this run did not find out.
+    fn in_doubt(&self) -> Option<&'a OpenChange> {
+        let off = ["absent", "disabled", "absent-or-disabled"];
+        let known = self.set_up().is_some()
+            || self.unprovisioned().is_some()
+            || self.locked_down().is_some()
+            || off.contains(&self.detection.text("intel.amt.verdict"))
+            || self.is_others();
+        self.history.in_doubt(self.detection).filter(|_| !known)
     }
 
     /// What left the device in a state that nobody knows, if anything did.

@@ -4,6 +4,7 @@ mod amt;
 mod neutralize;
 mod refuse;
 
+pub(crate) use self::amt::identity::is_strange;
 use crate::matcher::{Selection, matches, select};
 use crate::{
     Action, Channel, Context, Detection, Exit, History, Plan, Policy, PolicyTrust, Reversibility, RootKind,

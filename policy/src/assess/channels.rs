@@ -5,7 +5,8 @@ mod network;
 
 use super::Assessment;
 use crate::{
-    Channel, ChannelRecord, ChannelState, Fact, Proof, RootKind, TlsWish, UNKNOWN, Value, amt_reach, shown,
+    Channel, ChannelRecord, ChannelState, Fact, Proof, RootKind, Status, TlsWish, UNKNOWN, Value, amt_reach,
+    shown, step,
 };
 
 /// All nine, in the order of [`Channel`].
@@ -84,18 +85,26 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         record.last_proof = Some(proof.event.clone());
         return ours(record, input, &proof.control_mode, &proof.settings);
     }
+    if let Some(open) = input.in_doubt() {
+        let reason = format!(
+            "a run of ours ended while credential generation {} was on its way, and nobody can tell whether AMT took it: {}{}",
+            open.generation,
+            input.history.candidates(open),
+            input.history.mebx_candidate()
+        );
+        return blank(Channel::Amt, ChannelState::Unknown, reason);
+    }
+    if input.staged() {
+        let reason = "an image is staged and not flashed; until then AMT is as it was".to_owned();
+        return blank(Channel::Amt, ChannelState::Staged, reason);
+    }
     if let Some(proof) = input.unconfirmed() {
-        let reason =
-            format!("ours by event {}, which this run did not confirm; {}", proof.event, reached(input));
+        let reason = format!("ours by event {}, {}; {}", proof.event, unconfirmed(input), reached(input));
         let mut record = blank(Channel::Amt, ChannelState::Provisioned, reason);
         record.credential = Some(proof.escrow.clone()).filter(|_| proof.sealed);
         record.last_proof = Some(proof.event.clone());
         record.control_mode = Some(mode).filter(|mode| *mode != UNKNOWN).map(str::to_owned);
         return record;
-    }
-    if input.staged() {
-        let reason = "an image is staged and not flashed; until then AMT is as it was".to_owned();
-        return blank(Channel::Amt, ChannelState::Staged, reason);
     }
     let why = because(input, "intel.amt.verdict");
     match verdict {
@@ -120,6 +129,26 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         "absent" => blank(Channel::Amt, ChannelState::Absent, why),
         "disabled" => blank(Channel::Amt, ChannelState::Disabled, why),
         _ => blank(Channel::Amt, ChannelState::Unknown, why),
+    }
+}
+
+/// What this run saw of AMT that an earlier one proved, and that it did not confirm.
+fn unconfirmed(input: &Assessment<'_>) -> String {
+    if input.history.went_up(input.detection).is_some() {
+        return "which a run of ours was taking to admin control mode when it ended".to_owned();
+    }
+    if input.history.left(input.detection).is_some() {
+        return "which a run of ours was unprovisioning when it ended".to_owned();
+    }
+    let answered = input.outcome(step::AMT_CONFIRM, Status::Failed);
+    match answered.filter(|outcome| outcome.evidence.contains_key("realm")) {
+        Some(outcome) => {
+            format!(
+                "whose realm answers, and not as proven ({})",
+                outcome.cause.as_deref().unwrap_or("drift")
+            )
+        }
+        None => "which this run did not confirm".to_owned(),
     }
 }
 

@@ -14,9 +14,7 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
     let capable = ["capable", "standard-manageability"].contains(&input.detection.text("intel.amt.verdict"));
     let provisioning = input.detection.text("intel.amt.provisioning");
     let unprovisioned = input.unprovisioned().is_some();
-    let provisioned = !unprovisioned
-        && (["in", "post"].contains(&provisioning)
-            || ["ccm", "acm"].contains(&input.detection.text("intel.amt.control_mode")));
+    let provisioned = !unprovisioned && input.provisioned();
     let set_up = input.set_up().is_some() && !unprovisioned;
     let ours = set_up
         || input.outcome(step::AMT_CONFIRM, Status::AlreadySo).is_some()
@@ -79,7 +77,16 @@ pub(super) fn findings(input: &Assessment<'_>) -> Vec<Finding> {
     if input.indeterminate().is_some() {
         let text = "A change of ours was not finished: AMT may have a new credential. Every candidate is in the escrow.";
         add("amt-indeterminate", Severity::Risk, text.to_owned());
-    } else if capable && provisioned && !ours {
+    } else if let Some(open) = input.in_doubt() {
+        let text = format!(
+            "A run of ours ended while credential generation {} was on its way to AMT, which may have it by now: {}{}. Run \
+             again with a policy that uses AMT to find out.",
+            open.generation,
+            input.history.candidates(open),
+            input.history.mebx_candidate()
+        );
+        add("amt-indeterminate", Severity::Risk, text);
+    } else if provisioned && !ours {
         add(
             "amt-provisioned-by-others",
             Severity::Risk,

@@ -1,7 +1,6 @@
 //! The claim that AMT is ours, compared as far as it can be without a credential: nobody but the org can open the escrow.
 
 use super::{AmtResult, AmtSeen, Look};
-use crate::unfinished::proofs;
 use crate::{AmtOurs, Exit, shown};
 
 /// AMT that answers nobody, by what was verified here.
@@ -122,7 +121,7 @@ pub(super) fn result(look: &Look<'_>, off: Option<Off>) -> Option<AmtResult> {
 /// The proof of the AMT that answers, whichever of merged stores it is from.
 fn answering<'a>(look: &Look<'a>) -> Option<&'a AmtOurs> {
     let realm = seen(look.amt)?;
-    proofs(look.history).find(|ours| ours.realm == *realm)
+    look.history.proof_of(realm)
 }
 
 fn seen(amt: &AmtSeen) -> Option<&String> {
