@@ -24,7 +24,8 @@ use crate::escrow::MAX_GENERATION;
 /// - `retired`: `{"channel": "amt", "ended": [file, ...]}` makes the credentials of these escrow files no longer ours: AMT was
 ///   seen unprovisioned since, by others where `unprovisioned` is `seen` and no `realm` is there;
 /// - `staged`: `{"original_sha256", "result_sha256", "method", "manifest_sha256"}`;
-/// - `neutralized`: `{"channel": "amt", "method": "lockdown", ...}` says that AMT was switched off by its firmware;
+/// - `neutralized`: `{"channel": "amt", "method": "lockdown", ...}` says that AMT was switched off by its firmware, and ends
+///   the proofs that it follows in its chain;
 /// - `note`: `{"channel": "amt", "switched_on": true, "boot_id"}` says that its firmware was told to switch it on.
 pub fn fold(stored: &Stored, journal: &[JournalEntry]) -> History {
     fold_answering(stored, journal, None)
@@ -141,6 +142,7 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
         })
     };
     let ended = ended(events);
+    let cleared = before_lockdown(events);
     let sealing = |escrow: &str| {
         events
             .values()
@@ -150,7 +152,9 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
         let list = sealing(escrow).and_then(|event| event.body.get("recipients")?.as_array());
         list.into_iter().flatten().filter_map(|label| label.as_str().map(str::to_owned)).collect()
     };
-    let verified = events.iter().filter(|(_, event)| event.kind == Kind::Verified && is_amt(event));
+    let is_proof =
+        |id: &str, event: &Event| event.kind == Kind::Verified && is_amt(event) && !cleared.contains(id);
+    let verified = events.iter().filter(|(id, event)| is_proof(id, event));
     let proofs = verified.filter_map(|(id, event)| {
         let escrow = text(event, "escrow")?;
         let ours = AmtOurs {
@@ -203,6 +207,22 @@ fn ended<'a>(events: &BTreeMap<&str, &'a Event>) -> BTreeSet<&'a str> {
     let retired = events.values().filter(|event| event.kind == Kind::Retired && is_amt(event));
     let lists = retired.filter_map(|event| event.body.get("ended")?.as_array());
     lists.flatten().filter_map(|file| file.as_str()).collect()
+}
+
+/// The events that came before AMT was switched off by its firmware, which it can be only where nobody has provisioned it
+/// (reference/amt.md 2.2): whatever they prove ended before, be it by others.
+fn before_lockdown<'a>(events: &BTreeMap<&'a str, &'a Event>) -> BTreeSet<&'a str> {
+    let mut before = BTreeSet::new();
+    for event in events.values().filter(|it| it.kind == Kind::Neutralized && is_amt(it) && is_lockdown(it)) {
+        let mut prev = event.prev.as_deref();
+        while let Some((id, event)) = prev.and_then(|prev| events.get_key_value(prev)) {
+            if !before.insert(*id) {
+                break;
+            }
+            prev = event.prev.as_deref();
+        }
+    }
+    before
 }
 
 /// The last look from another host that saw this generation in this provisioning.

@@ -503,3 +503,25 @@ fn a_certificate_that_any_proof_tells_of_is_proven() {
         assert_eq!(history.tls_pin_unproven.as_deref(), unproven, "{sent}");
     }
 }
+
+/// AMT is switched off where nobody has provisioned it, so what was proven before is of another provisioning.
+#[test]
+fn a_lockdown_ends_the_proofs_that_it_follows() {
+    let proof = sign(1, None, Kind::Verified, verified(1, ESCROW));
+    let between = sign(2, Some(&proof), Kind::Observed, json!({}));
+    let off = |prev: Option<&SignedEvent>| {
+        sign(3, prev, Kind::Neutralized, json!({"channel": "amt", "method": "lockdown"}))
+    };
+    let after = off(Some(&between));
+    let since = sign(4, Some(&after), Kind::Verified, verified(2, "amt.2.0123456789abcdef.age"));
+    let engine = sign(3, Some(&between), Kind::Neutralized, json!({"channel": "me", "method": "lockdown"}));
+    let generation = |events: &[&SignedEvent]| {
+        let history = fold(&stored(events.iter().map(|it| (*it).clone()).collect()), &[]);
+        (history.amt.map(|it| it.generation), history.amt_older.len())
+    };
+    assert_eq!(generation(&[&proof, &between, &engine]), (Some(1), 0));
+    assert_eq!(generation(&[&proof, &between, &after]), (None, 0));
+    assert_eq!(generation(&[&proof, &between, &after, &since]), (Some(2), 0));
+    // Of a store that was merged nobody knows which came first.
+    assert_eq!(generation(&[&proof, &between, &off(None)]), (Some(1), 0));
+}
