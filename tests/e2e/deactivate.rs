@@ -23,7 +23,7 @@ fn counter(machine: &Machine, name: &str) -> u64 {
 }
 
 /// A machine of ours in client or admin control mode, and its org state.
-fn ours(dir: &Path, admin: bool, options: &[&str]) -> (Machine, PathBuf) {
+pub(crate) fn ours(dir: &Path, admin: bool, options: &[&str]) -> (Machine, PathBuf) {
     let out = dir.join("out");
     let org = Org::new(dir, "sol = true, tls = \"required\"");
     let options = [&org.trusted()[..], options].concat();

@@ -35,6 +35,7 @@ mod remote;
 mod rotate_tls;
 mod staging;
 mod strangers;
+mod unfinished;
 mod upgrade;
 mod use_acm;
 mod use_amt19;
