@@ -106,11 +106,9 @@ pub(super) fn judge<'a>(rule: &Rule, case: &Case<'a>) -> Judgment<'a> {
 
 /// As `use` and `amt.provisioned = false` know it.
 fn rest(case: &Case<'_>) -> Option<Rest> {
-    let [state, mode] =
-        ["intel.amt.provisioning", "intel.amt.control_mode"].map(|name| case.detection.text(name));
-    match &case.history.leaving {
-        Some(realm) if (state, mode) == ("in", "none") => Some(Rest::Leaving(realm.clone())),
-        _ => amt::interrupted(case).map(|open| Rest::Setup(open.generation)),
+    match case.history.half_left(case.detection) {
+        Some(realm) => Some(Rest::Leaving(realm.clone())),
+        None => amt::interrupted(case).map(|open| Rest::Setup(open.generation)),
     }
 }
 
