@@ -64,7 +64,7 @@ pub use report::{
 pub use shown::{deceives, shown};
 pub use use_amt::{
     AmtSettings, AmtWishes, Consent, ModeWish, MutualWish, PowerWish, Reference, Scope, TlsCa, TlsWish,
-    WifiSecurity, WifiWish, amt_reach, is_mutual_word,
+    WifiSecurity, WifiWish, amt_reach, is_mutual_ca_alone, is_mutual_word, mutual_ca, mutual_words_left,
 };
 pub use verify::{
     Ability, AmtResult, AmtSeen, Claims, Cleartext, Evidence, FlashEvidence, Lockdown, Look, Moment, Mutual,

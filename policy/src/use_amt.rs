@@ -3,7 +3,10 @@
 mod network;
 mod ports;
 
-pub use network::{MutualWish, PowerWish, WifiSecurity, WifiWish, is_mutual_word};
+pub use network::{
+    MutualWish, PowerWish, WifiSecurity, WifiWish, is_mutual_ca_alone, is_mutual_word, mutual_ca,
+    mutual_words_left,
+};
 pub use ports::amt_reach;
 
 use serde::{Deserialize, Serialize};

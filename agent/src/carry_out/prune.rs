@@ -1,5 +1,6 @@
 //! What a certificate leaves behind that was replaced: itself and its key, which take slots in AMT (reference/amt.md 5.9
-//! item 10). Only what our own journal and proofs name is removed, and only where nothing refers to it any more.
+//! item 10); and roots whose clients policy does not let in any more. Only what our own journal and proofs name is removed, and
+//! only where nothing refers to it any more.
 
 use std::collections::BTreeSet;
 
@@ -23,13 +24,21 @@ pub(super) struct Pruned {
     pub(super) removed: Vec<String>,
     /// How many of their keys are gone too: another certificate may be for the same one.
     keys: usize,
+    /// How many trusted roots are gone.
+    pub(super) roots: usize,
     /// Why something is left. It hurts nobody: TLS is as it should be.
     pub(super) left: Option<String>,
 }
 
 /// Removes every certificate of ours but the one that is served now. Where no handshake showed that it is (`shaken`), the one
-/// before stays too: it may be the one that is served.
-pub(super) async fn prune(run: &Run<'_>, session: &mut Session<'_>, serving: &str, shaken: bool) -> Pruned {
+/// before stays too: it may be the one that is served. `roots`: those of ours that AMT is to trust no longer.
+pub(super) async fn prune(
+    run: &Run<'_>,
+    session: &mut Session<'_>,
+    serving: &str,
+    shaken: bool,
+    roots: &BTreeSet<String>,
+) -> Pruned {
     let mut ours = ours(run, serving);
     if let Some(before) = run.history.amt.as_ref().and_then(|ours| ours.tls_pin.as_ref()).filter(|_| !shaken)
     {
@@ -40,11 +49,11 @@ pub(super) async fn prune(run: &Run<'_>, session: &mut Session<'_>, serving: &st
         }
     }
     let mut pruned = Pruned::default();
-    if ours.is_empty() {
+    if ours.is_empty() && roots.is_empty() {
         return pruned;
     }
     let mut admin = log_in(session).await;
-    if let Err(why) = remove(&mut admin, &ours, &mut pruned).await {
+    if let Err(why) = remove(&mut admin, &ours, roots, &mut pruned).await {
         pruned.left = Some(why);
     }
     pruned
@@ -65,12 +74,15 @@ fn ours(run: &Run<'_>, serving: &str) -> BTreeSet<String> {
 async fn remove(
     admin: &mut Client<'_, '_>,
     ours: &BTreeSet<String>,
+    roots: &BTreeSet<String>,
     pruned: &mut Pruned,
 ) -> Result<(), String> {
     let certificates = all::<PublicKeyCertificate>(admin).await?;
     let pin = |it: &PublicKeyCertificate| it.der().map(|der| hex(&certificate_pin(&der)));
+    let is_root = |it: &PublicKeyCertificate| it.trusted_root_certificate == Some(true);
     let old = certificates.iter().filter(|it| {
-        it.read_only_certificate != Some(true) && pin(it).is_some_and(|pin| ours.contains(&pin))
+        let named = if is_root(it) { roots } else { ours };
+        it.read_only_certificate != Some(true) && pin(it).is_some_and(|pin| named.contains(&pin))
     });
     let old: Vec<&PublicKeyCertificate> = old.collect();
     if old.is_empty() {
@@ -83,6 +95,16 @@ async fn remove(
     for certificate in old {
         let (Some(id), Some(der)) = (certificate.instance_id.as_deref(), certificate.der()) else { continue };
         let is_used = contexts.iter().any(|context| context.names(PUBLIC_KEY_CERTIFICATE, id));
+        if is_root(certificate) {
+            // One that something refers to stays trusted, which is told by whoever reads the roots next.
+            if !is_used && !dependencies.iter().any(|it| it.names(PUBLIC_KEY_CERTIFICATE, id)) {
+                match delete::<PublicKeyCertificate>(admin, id).await {
+                    Ok(()) => pruned.roots += 1,
+                    Err(why) => tracing::warn!(why, "a trusted root stays in AMT"),
+                }
+            }
+            continue;
+        }
         if is_used {
             return Err(format!("{} is still referred to", oob_policy::shown(id)));
         }

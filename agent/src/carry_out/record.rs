@@ -1,15 +1,19 @@
 //! What was proven, as an event and as an outcome.
 
-use oob_policy::{AmtOurs, AmtSettings, OpenChange, Outcome, Status, Step, TlsLeaf, Value, is_mutual_word};
+use oob_policy::{
+    AmtOurs, AmtSettings, Exit, OpenChange, Outcome, Status, Step, TlsLeaf, Value, is_mutual_word,
+    mutual_words_left, shown,
+};
 use serde_json::json;
 
 use super::addresses::Kept;
 use super::failure::Failure;
+use super::mutual::{Admitted, Before};
 use super::over_tls::OverTls;
 use super::settings::Applied;
 use super::setup::Session;
 use super::wifi::Written;
-use super::{Run, outcome, with_evidence};
+use super::{Run, failed, outcome, with_evidence};
 use crate::state::{JournalEntry, Kind, fold_open};
 
 /// AMT with a proven password.
@@ -58,8 +62,8 @@ impl Held {
     pub(super) fn let_go(&mut self, about_to_write: &AmtSettings) -> bool {
         let before = self.settings.len();
         let written = about_to_write.words();
-        // Clients' certificates are asked for beside TLS, so both are written.
-        let tls = about_to_write.tls.is_some();
+        // Clients' certificates are asked for beside TLS, so both are written; where nobody wishes them, they are put as read.
+        let tls = about_to_write.tls.is_some() && about_to_write.mutual_tls.is_some();
         // The same once more, as for TLS whose certificate is replaced, leaves it as it is; a password of MEBx is another one.
         let same = |word: &String| word != "mebx = true" && written.contains(word);
         let anew =
@@ -93,8 +97,12 @@ impl<'a> Proven<'a> {
         let anew = |word: &&String| self.applied.settings.iter().any(|it| name(it) == name(word));
         // Clients' certificates are asked for beside TLS, so TLS that was set anew says for both.
         let tls_anew = self.applied.tls.is_some();
+        let left = match self.applied.tls.as_ref().map(|tls| &tls.admitted) {
+            Some(Admitted::Left(Before(Some(names)))) => mutual_words_left(&self.held.settings, names),
+            _ => Vec::new(),
+        };
         let held = self.held.settings.iter().filter(|word| !(anew(word) || tls_anew && is_mutual_word(word)));
-        held.chain(&self.applied.settings).cloned().collect()
+        held.chain(&left).chain(&self.applied.settings).cloned().collect()
     }
 
     fn tls_pin(&self) -> Option<&String> {
@@ -181,6 +189,15 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
     if let Some(sentence) = applied.tls.as_ref().and_then(|tls| tls.pruned.sentence()) {
         text += &format!("; {sentence}");
     }
+    match applied.tls.as_ref().map(|tls| &tls.admitted) {
+        Some(Admitted::Left(Before(Some(_)))) => {
+            text += "; its network port asks clients for a certificate as it did before, since policy does not mention it";
+        }
+        Some(_) if applied.tls.as_ref().is_some_and(|tls| tls.pruned.roots > 0) => {
+            text += "; the CA of its clients before was removed from its trusted roots";
+        }
+        _ => {}
+    }
     if let Some(wifi) = applied.wifi {
         text += &format!("; {}", wifi.sentence());
     }
@@ -237,7 +254,26 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
     if let Some(why) = instead {
         add("instead_of_acm", why.into());
     }
-    Ok(done)
+    Ok(match applied.tls.as_ref().map(|tls| &tls.admitted) {
+        Some(Admitted::Wished { beside }) if !beside.is_empty() => not_alone(step, done, beside),
+        _ => done,
+    })
+}
+
+/// AMT is ours and proven, and lets in clients of others as well: what nothing shows to be ours is not removed.
+fn not_alone(step: &Step, done: Outcome, beside: &[String]) -> Outcome {
+    let text = format!(
+        "{}. But clients of other CAs get in beside those of `amt.mutual_tls_ca`: AMT has trusted roots that we did not give it, \
+         or that something there refers to, and they stay (SHA-256 {}); have them removed by whoever put them there, or AMT \
+         unprovisioned, and run again with `--known-credential FILE`",
+        done.text,
+        shown(&beside.join(", "))
+    );
+    Outcome {
+        changed: done.changed,
+        evidence: done.evidence,
+        ..failed(step, Exit::Drift, "amt-incomplete", text)
+    }
 }
 
 /// AMT is ours, proven, and not all that policy asks; what was proven stands.

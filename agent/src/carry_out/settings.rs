@@ -1,7 +1,7 @@
 //! Settings of the AMT that this run activated (reference/amt.md 5.8, 5.10, 5.11): read, changed, put back whole; then
 //! read over a login of its own. What the device made of a write is believed from that reading alone.
 
-use oob_policy::{AmtSettings, Consent, Detection, TlsWish};
+use oob_policy::{AmtSettings, Consent, Detection, TlsWish, is_mutual_word};
 use oob_wsman::Secret;
 use oob_wsman::classes::Editable;
 use oob_wsman::classes::amt::{GeneralSettings, set_mebx_password};
@@ -19,7 +19,7 @@ use super::amt::Point;
 use super::credential::Credential;
 use super::failure::{Failure, WsError, described};
 use super::lme::Lme;
-use super::mutual::Clients;
+use super::mutual::{Admitted, Clients};
 use super::peer::amt_major;
 use super::proof::{Client, cnonce, ha1};
 use super::setup::Session;
@@ -61,13 +61,17 @@ pub(super) async fn apply(
         if wanted.mutual_tls.is_some() && clients.is_none() {
             return Err(Failure::unchanged("mutual-tls-ca", "the CA of AMT's clients was not read"));
         }
-        let wanted = TlsWanted {
+        let tls = TlsWanted {
             required: wish == TlsWish::Required,
             local: local_tls(run.detection),
             before: before.as_ref(),
             clients: clients.map(|(wish, ca)| Clients { wish, ca }),
         };
-        let secured = secure(run, session, &wanted).await?;
+        let secured = secure(run, session, &tls).await?;
+        if let (Admitted::Wished { beside }, Some(mutual)) = (&secured.admitted, &wanted.mutual_tls) {
+            applied.settings.retain(|word| !is_mutual_word(word));
+            applied.settings.extend(mutual.words_beside(beside));
+        }
         applied.addresses = Some(secured.addresses);
         applied.tls = Some(secured);
     }

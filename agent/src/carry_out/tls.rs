@@ -4,6 +4,7 @@
 //! The certificate is issued by the org's CA where policy names one: by its key, or over HTTPS (`enroll.rs`). Otherwise
 //! nobody issues it, and its SHA-256 in org state is what a client goes by.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use oob_policy::{TlsLeaf, shown};
@@ -22,7 +23,7 @@ use oob_wsman::x509::{certificate_facts, certificate_pin, is_request_of, public_
 
 use super::addresses::{Addresses, Kept};
 use super::failure::{Failure, WsError, described};
-use super::mutual::{self, Clients};
+use super::mutual::{self, Admitted, Before, Clients};
 use super::peer::{Die, Pin, is_tls_only, makes_its_own};
 use super::proof::{Client, SETTLE};
 use super::prune::{self, Pruned};
@@ -59,6 +60,8 @@ pub(super) struct Secured {
     pub(super) addresses: Kept,
     pub(super) leaf: TlsLeaf,
     pub(super) pruned: Pruned,
+    /// Who is let in by the network's port.
+    pub(super) admitted: Admitted,
 }
 
 /// How TLS is to be.
@@ -143,13 +146,13 @@ pub(super) async fn secure(
     let added = mutating("certificate", admin.invoke(&add_certificate(&der))).await?;
     let certificate = named(&added, "certificate")?;
     if let Some(clients) = clients {
-        mutual::trust(&mut admin, clients).await?;
+        mutual::trust(run, &mut admin, clients).await?;
     }
     serve(&mut admin, &certificate, is_tls_only(run)).await?;
     run.progress.end("done");
 
     run.progress.begin("amt: switching TLS on and seeing the certificate served");
-    switch_on(&mut admin, REMOTE, Some(!required), clients).await?;
+    let asked = switch_on(&mut admin, REMOTE, Some(!required), clients).await?;
     if local {
         switch_on(&mut admin, LOCAL, None, None).await?;
     }
@@ -158,7 +161,7 @@ pub(super) async fn secure(
     if local {
         session.lme.pin_to(pin);
     }
-    let served = Served { certificate, der, required, local, clients };
+    let served = Served { certificate, der, required, local, clients, asked };
     let mut seen = read_back(run, session, &served, before, committed).await;
     if let Err(failure) = &seen
         && failure.cause == NOT_SEEN
@@ -174,11 +177,47 @@ pub(super) async fn secure(
             return Err(prune::stale(&why));
         }
     }
-    let addresses = seen?;
-    let pruned = prune::prune(run, session, &sha256, local).await;
+    let mut seen = seen?;
+    let stale = stale_roots(run, clients, &seen.beside);
+    let pruned = prune::prune(run, session, &sha256, local, &stale).await;
+    if pruned.roots > 0 {
+        match without_roots(run, session, &served, before).await {
+            Ok(now) if now.addresses == Kept::AsBefore => seen.beside = now.beside,
+            Ok(now) => seen = now,
+            // Then they count as trusted still.
+            Err(failure) => tracing::warn!(error = %failure.text, "AMT's trusted roots were not seen anew"),
+        }
+    }
     run.progress.end("done");
     let issued_by = run.enrollment.map(ToString::to_string);
-    Ok(Secured { pin: sha256, shaken: local, issued_by, addresses, leaf, pruned })
+    let admitted = match clients {
+        Some(_) => Admitted::Wished { beside: seen.beside },
+        None => Admitted::Left(served.asked),
+    };
+    Ok(Secured { pin: sha256, shaken: local, issued_by, addresses: seen.addresses, leaf, pruned, admitted })
+}
+
+/// Of the roots that AMT trusts besides the one that policy names, those that are ours to remove. What others trust stays, and
+/// is told.
+fn stale_roots(run: &Run<'_>, clients: Option<Clients<'_>>, beside: &[String]) -> BTreeSet<String> {
+    if clients.is_none() || beside.is_empty() {
+        return BTreeSet::new();
+    }
+    let proofs = run.history.amt.iter().chain(&run.history.amt_older);
+    let ours = mutual::ours(run.journal.earlier(), proofs);
+    beside.iter().filter(|root| ours.contains(*root)).cloned().collect()
+}
+
+/// Nothing says whether a root that is gone is out of force before the next commit, so there is one, which AMT must answer: no
+/// handshake from here shows which clients it takes.
+async fn without_roots(
+    run: &Run<'_>,
+    session: &mut Session<'_>,
+    served: &Served<'_>,
+    before: Option<&Addresses>,
+) -> Result<Seen, Failure> {
+    commit(run, session, false).await?;
+    read_back(run, session, served, before, true).await
 }
 
 /// The certificate that AMT may go on serving. From 16.1 on it made one for itself when it was set up, which nobody saw.
@@ -274,17 +313,18 @@ async fn switch_on(
     instance: &str,
     cleartext: Option<bool>,
     clients: Option<Clients<'_>>,
-) -> Result<(), Failure> {
+) -> Result<Before, Failure> {
     let settings = admin.get_to_edit::<TlsSettingData>(&[("InstanceID", instance)]).await;
     let mut settings = settings.map_err(|error| refused("TLS", &error))?;
     settings.set_bool("Enabled", true);
-    mutual::demand(&mut settings, clients);
+    let asked = mutual::demand(&mut settings, clients);
     if let Some(cleartext) = cleartext {
         // From AMT 16.1 on there is none, and asking for it is an error.
         let possible = settings.non_secure_connections_supported != Some(false);
         settings.set_bool("AcceptNonSecureConnections", cleartext && possible);
     }
-    mutating("TLS", admin.put(&settings)).await
+    mutating("TLS", admin.put(&settings)).await?;
+    Ok(asked)
 }
 
 /// The ports restart while AMT answers, so its answer may be lost, and what was put reads as put whether it came into force
@@ -329,6 +369,15 @@ struct Served<'a> {
     required: bool,
     local: bool,
     clients: Option<Clients<'a>>,
+    /// What the network's port asked of clients before.
+    asked: Before,
+}
+
+/// What was read back besides.
+struct Seen {
+    addresses: Kept,
+    /// SHA-256 (hex) of roots that AMT trusts besides the one that policy names.
+    beside: Vec<String>,
 }
 
 /// Over a login of its own, once the ports are up again. Cleartext that still answers is no end: TLS comes later, or with
@@ -339,7 +388,7 @@ async fn read_back(
     served: &Served<'_>,
     before: Option<&Addresses>,
     committed: bool,
-) -> Result<Kept, Failure> {
+) -> Result<Seen, Failure> {
     let until = run.machine.until(RESTART);
     let (mut committed, mut refused_once) = (committed, false);
     loop {
@@ -354,8 +403,9 @@ async fn read_back(
         match remote {
             Ok(remote) if in_force => {
                 let mut admin = go_on(session);
-                check(&mut admin, served, remote).await?;
-                return addresses::keep(&mut admin, before).await;
+                let beside = check(&mut admin, served, remote).await?;
+                let addresses = addresses::keep(&mut admin, before).await?;
+                return Ok(Seen { addresses, beside });
             }
             Ok(_) if until.is_over() => return Err(differs("its local ports", "TLS", "cleartext")),
             // Once: what it restarts takes its time again.
@@ -389,7 +439,7 @@ async fn check(
     admin: &mut Client<'_, '_>,
     served: &Served<'_>,
     remote: TlsSettingData,
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
     let mut read = vec![(REMOTE, remote)];
     if served.local {
         let local = admin.get_with::<TlsSettingData>(&[("InstanceID", LOCAL)]).await;
@@ -399,9 +449,16 @@ async fn check(
         if seen.enabled != Some(true) {
             return Err(differs(instance, "Enabled = true", &format!("{:?}", seen.enabled)));
         }
-        let clients = served.clients.filter(|_| instance == REMOTE);
-        if !mutual::is_demanded(&seen, clients) {
-            let wanted = format!("MutualAuthentication = {} with policy's names", clients.is_some());
+        // Never on the local ports.
+        let (clients, asked) = match instance {
+            REMOTE => (served.clients, &served.asked),
+            _ => (None, &Before(None)),
+        };
+        if !mutual::is_demanded(&seen, clients, asked) {
+            let wanted = match clients {
+                Some(_) => "MutualAuthentication = true with policy's names".to_owned(),
+                None => format!("MutualAuthentication = {} with the names before", asked.0.is_some()),
+            };
             return Err(differs(instance, &wanted, &format!("{:?}", seen.mutual_authentication)));
         }
         if instance == REMOTE && served.required && seen.accept_non_secure_connections != Some(false) {
@@ -409,11 +466,12 @@ async fn check(
             return Err(differs(instance, "AcceptNonSecureConnections = false", &seen));
         }
     }
-    if let Some(clients) = served.clients
-        && !mutual::is_trusted(admin, clients).await?
-    {
-        return Err(differs("its trusted roots", "the CA of its clients among them", "others"));
-    }
+    let beside = match served.clients {
+        Some(clients) => mutual::others(admin, clients)
+            .await?
+            .ok_or_else(|| differs("its trusted roots", "the CA of its clients among them", "others"))?,
+        None => Vec::new(),
+    };
     let contexts = admin.enumerate::<TlsCredentialContext>().await.map_err(|error| refused("TLS", &error))?;
     if !contexts.iter().any(|context| context.certificate() == Some(&served.certificate)) {
         return Err(differs("the certificate of its TLS", &served.certificate, "another"));
@@ -426,7 +484,7 @@ async fn check(
             return Err(differs("its certificate", "the one issued", "another"));
         }
     }
-    Ok(())
+    Ok(beside)
 }
 
 fn differs(what: &str, wanted: &str, seen: &str) -> Failure {

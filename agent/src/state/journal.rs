@@ -57,6 +57,8 @@ pub enum JournalEntry {
     Upgraded { answer: Answer },
     /// The certificate that AMT is about to be given for TLS, or was seen with: lower-case hex of its SHA-256.
     Certificate { sha256: String },
+    /// The CA's certificate that AMT is about to be given as a trusted root: lower-case hex of its SHA-256.
+    TrustedRoot { sha256: String },
     /// The DigestRealm that AMT names since the change began, where it is another one.
     Realm { realm: String },
     /// AMT's wired addresses before settings are written that may lose them.
@@ -200,6 +202,7 @@ pub fn fold_open(entries: &[JournalEntry]) -> Option<OpenChange> {
                     open.tls_pin = Some(sha256.clone());
                 }
             }
+            JournalEntry::TrustedRoot { .. } => {}
             JournalEntry::Realm { realm } => {
                 if let Some(open) = &mut open {
                     open.realm.clone_from(realm);

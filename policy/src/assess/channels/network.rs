@@ -2,7 +2,7 @@
 //! Wi-Fi, which does not reach it in S5 on most models, and docking stations, of whose network ports it can use few.
 
 use super::{Assessment, text_of};
-use crate::{PowerWish, UNKNOWN, Value, is_mutual_word, shown};
+use crate::{PowerWish, UNKNOWN, Value, is_mutual_ca_alone, is_mutual_word, shown};
 
 /// As clauses that follow a sentence. `settings` are those that were seen in force.
 pub(super) fn caveats(input: &Assessment<'_>, settings: &[String]) -> String {
@@ -39,7 +39,13 @@ pub(super) fn caveats(input: &Assessment<'_>, settings: &[String]) -> String {
         );
     }
     if demands_certificates(settings) {
-        caveats.push_str("; other machines need a client's certificate of the CA that policy names");
+        caveats.push_str(match is_mutual_ca_alone(settings) {
+            true => "; other machines need a client's certificate of the CA that policy names",
+            false => {
+                "; other machines need a client's certificate, of any CA that AMT has as a trusted root, which are not \
+                 policy's alone"
+            }
+        });
     }
     caveats
 }
