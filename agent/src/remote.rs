@@ -106,7 +106,7 @@ fn prepare(
 ) -> Result<(Remote, Realm, Option<[u8; 32]>), RemoteEnd> {
     let broken = |what: &str| RemoteEnd::NotAmt(format!("the claim in org state has no usable {what}"));
     let realm = Realm::new(&claim.realm).ok_or_else(|| broken("realm"))?;
-    let pin = match &claim.tls_pin {
+    let pin = match claim.served_pin() {
         Some(hex) => Some(unhex::<32>(hex).ok_or_else(|| broken("certificate"))?),
         None => None,
     };

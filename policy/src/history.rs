@@ -110,6 +110,10 @@ pub struct AmtOurs {
     /// How long that certificate lasts and who issued it, where the event tells.
     #[serde(default)]
     pub tls_leaf: Option<TlsLeaf>,
+    /// SHA-256 (hex) of the certificate that AMT made for itself and serves other machines, where no run gave it one (AMT 16.1
+    /// to 18): its own ports here speak no TLS, so it was read over a login and is none of `tls_pin`.
+    #[serde(default)]
+    pub network_pin: Option<String>,
 
     /// The run that sealed the credential, where an event tells.
     #[serde(default)]
@@ -117,6 +121,13 @@ pub struct AmtOurs {
     /// Escrow file of a MEBx password of this generation, whether or not AMT took it.
     #[serde(default)]
     pub mebx_escrow: Option<String>,
+}
+
+impl AmtOurs {
+    /// The certificate that it serves other machines, where the proof tells.
+    pub fn served_pin(&self) -> Option<&String> {
+        self.tls_pin.as_ref().or(self.network_pin.as_ref())
+    }
 }
 
 /// A certificate that this agent gave AMT.

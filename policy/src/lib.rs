@@ -64,10 +64,11 @@ pub use report::{
 pub use shown::{deceives, shown};
 pub use use_amt::{
     AmtSettings, AmtWishes, Consent, ModeWish, MutualWish, PowerWish, Reference, Scope, TlsCa, TlsWish,
-    WifiSecurity, WifiWish, amt_reach, is_mutual_ca_alone, is_mutual_word, mutual_ca, mutual_words_left,
+    WifiSecurity, WifiWish, amt_reach, is_mutual_ca_alone, is_mutual_word, is_tls_alone, mutual_ca,
+    mutual_words_left, serves_its_own,
 };
 pub use verify::{
     Ability, AmtResult, AmtSeen, Claims, Cleartext, Evidence, FlashEvidence, Lockdown, Look, Moment, Mutual,
     Power, PowerAbility, Recorded, RemoteEnd, RemoteResult, RemoteSeen, Rung, Says, Strap, Verification,
-    WasEffective, claims_mutual_tls, claims_tls_only, verify, verify_remote,
+    WasEffective, claims_mutual_tls, claims_tls_only, lacks_pin, verify, verify_remote,
 };

@@ -7,7 +7,7 @@ pub use network::{
     MutualWish, PowerWish, WifiSecurity, WifiWish, is_mutual_ca_alone, is_mutual_word, mutual_ca,
     mutual_words_left,
 };
-pub use ports::amt_reach;
+pub use ports::{amt_reach, is_tls_alone, serves_its_own};
 
 use serde::{Deserialize, Serialize};
 

@@ -22,7 +22,7 @@ use judge::Case;
 
 pub use remote::{
     Ability, Cleartext, Mutual, Power, PowerAbility, RemoteEnd, RemoteResult, RemoteSeen, claims_mutual_tls,
-    claims_tls_only, verify_remote,
+    claims_tls_only, lacks_pin, verify_remote,
 };
 
 /// Everything one verification is made from.

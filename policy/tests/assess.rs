@@ -143,6 +143,19 @@ fn amt_left_incomplete_is_told_with_its_credential() {
     }
 }
 
+#[test]
+fn tls_that_nothing_pins_is_told_where_there_is_no_other_way() {
+    let confirmed = || outcome("amt.confirm", Status::AlreadySo, Exit::Satisfied, &[]);
+    let told = |version: &str, pin: Option<&str>| {
+        let mut case = Case::using("").amt("post", "ccm").fact("intel.amt.version", version).ours(1);
+        case.history.amt.as_mut().unwrap().network_pin = pin.map(str::to_owned);
+        case.report(&[confirmed()]).capability.channels[0].reason.contains("cannot tell it from others")
+    };
+    assert!(told("16.1.25", None));
+    assert!(!told("16.1.25", Some("ab")));
+    assert!(!told("16.0.15", None));
+}
+
 /// Client control mode leaves the MEBx password alone, so the risk outlives the set-up.
 #[test]
 fn the_mebx_password_stays_a_warning_once_amt_is_ours() {

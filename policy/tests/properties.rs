@@ -113,6 +113,7 @@ fn history() -> impl Strategy<Value = History> {
         settings: vec!["sol = true".to_owned()],
         tls_pin: None,
         tls_leaf: None,
+        network_pin: None,
 
         sealed_by: None,
         mebx_escrow: None,

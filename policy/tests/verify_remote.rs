@@ -2,7 +2,7 @@
 
 use oob_policy::{
     AmtOurs, ChannelState, Cleartext, Exit, Mutual, Power, Proof, RemoteEnd, RemoteResult, RemoteSeen,
-    claims_tls_only, verify_remote,
+    claims_tls_only, lacks_pin, verify_remote,
 };
 
 fn claim(mode: &str, settings: &[&str], tls: bool) -> AmtOurs {
@@ -17,6 +17,7 @@ fn claim(mode: &str, settings: &[&str], tls: bool) -> AmtOurs {
         settings: settings.iter().map(|it| (*it).to_owned()).collect(),
         tls_pin: tls.then(|| "ab".repeat(32)),
         tls_leaf: None,
+        network_pin: None,
         mebx_escrow: None,
         sealed_by: None,
     }
@@ -146,4 +147,27 @@ fn clients_certificates_count_where_the_claim_says_that_they_are_demanded() {
     let seen = RemoteSeen { end: Some(RemoteEnd::NoClientCertificate), login_sent: false, ..complete() };
     let result = verify_remote(&claim("acm", &words, true), &seen);
     assert!(result.text.contains("--client-certificate FILE"), "{}", result.text);
+}
+
+/// 16.1 serves other machines TLS alone; what tells it from others is in the proof or nowhere.
+#[test]
+fn tls_that_nothing_pins_is_told_by_version_and_claim() {
+    let (bare, tls) = (claim("ccm", &[], false), claim("ccm", &["tls = required"], true));
+    let read = AmtOurs { network_pin: Some("cd".repeat(32)), ..bare.clone() };
+    for (claim, version, lacks) in [
+        (&bare, Some("16.0.15"), false),
+        (&bare, Some("16.1.25"), true),
+        (&bare, Some("18.0.5"), true),
+        (&bare, None, false),
+        (&read, Some("16.1.25"), false),
+        (&tls, Some("16.1.25"), false),
+    ] {
+        assert_eq!(lacks_pin(claim, version), lacks, "{version:?} {:?}", claim.served_pin());
+    }
+    let seen = RemoteSeen { cleartext: Cleartext::NotJudged, ..complete() };
+    let result = verify_remote(&read, &seen);
+    expect(&result, Exit::Satisfied, "satisfied");
+    assert!(result.text.contains("over TLS with the certificate of that proof"), "{}", result.text);
+    assert_eq!(read.served_pin(), read.network_pin.as_ref());
+    assert_eq!(tls.served_pin(), tls.tls_pin.as_ref());
 }

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::honesty::sealed;
+use crate::known::{live, opened};
 use crate::{use_acm, use_ccm};
 
 /// A machine that a run has set up, and what another host needs to see it.
@@ -32,7 +33,11 @@ pub(crate) struct Ours {
 
 impl Ours {
     fn client_mode(dir: &Path) -> Self {
-        let machine = Machine::start("vpro-desktop-amt16", &dir.join("vpro"), &[]);
+        Self::client_mode_of(dir, "vpro-desktop-amt16", &[])
+    }
+
+    fn client_mode_of(dir: &Path, profile: &str, options: &[&str]) -> Self {
+        let machine = Machine::start(profile, &dir.join("vpro"), options);
         let out = dir.join("out");
         let run = use_ccm::apply(&machine, &out);
         Self::after(&run, machine, dir, out)
@@ -44,13 +49,6 @@ impl Ours {
         let machine = Machine::start(profile, &dir.join("vpro"), &org.trusted());
         let out = dir.join("out");
         let run = use_acm::apply(&machine, &org.policy, &out);
-        Self::after(&run, machine, dir, out)
-    }
-
-    fn client_mode_with(dir: &Path, fault: &str) -> Self {
-        let machine = Machine::start("vpro-desktop-amt16", &dir.join("vpro"), &["--fault", fault]);
-        let out = dir.join("out");
-        let run = use_ccm::apply(&machine, &out);
         Self::after(&run, machine, dir, out)
     }
 
@@ -216,6 +214,38 @@ fn admin_mode_is_proven_over_tls_with_the_pinned_certificate() {
     }
 }
 
+/// From 16.1 on AMT serves other machines TLS alone, with a certificate that it made for itself, whatever policy asks.
+#[test]
+fn amt_s_own_certificate_is_in_the_proof_where_policy_asks_for_no_tls() {
+    for profile in ["vpro-desktop-amt16-1", "vpro-desktop-amt18"] {
+        let scratch = scratch();
+        let ours = Ours::client_mode_of(scratch.path(), profile, &[]);
+        let result = ended(&ours.verify(&ours.at("16993")), 0, "satisfied");
+        assert_eq!(result["transport"], "16993/https-digest", "{profile}");
+        let served = ours.machine.state()["tls"]["serving"].clone();
+        assert_eq!(result["claimed"]["tls_certificate_sha256"], served, "{profile}");
+        // Its own ports stay as they are, and the next run rests.
+        let again = use_ccm::apply(&ours.machine, &ours.out);
+        assert_eq!((code(&again), &json(&again)["changed"]), (Some(0), &json!(false)), "{profile}");
+    }
+    let scratch = scratch();
+    let fault = ["--fault", "wsman:AMT_TLSCredentialContext.Enumerate=fault"];
+    let ours = Ours::client_mode_of(scratch.path(), "vpro-desktop-amt16-1", &fault);
+    let calls = ours.machine.calls().len();
+    let run = ours.verify(&ours.at("16993"));
+    assert_eq!((code(&run), ours.machine.calls().len()), (Some(8), calls), "{}", text(&run.stdout));
+    assert!(text(&run.stdout).contains("tls-not-pinned"), "{}", text(&run.stdout));
+    let next = json(&use_ccm::apply(&ours.machine, &ours.out));
+    let told = next["capability"]["channels"][0]["reason"].as_str().unwrap().to_owned();
+    assert!(told.contains("cannot tell it from others"), "{told}");
+    // A run that logs in reads it.
+    let mut arguments = use_ccm::arguments(&ours.machine, &ours.out).to_vec();
+    arguments.extend(["--known-credential", ours.credential.to_str().unwrap(), "--rotate"]);
+    assert_eq!(code(&agent(arguments)), Some(0));
+    let file = opened(&live(&ours.machine.state(), &ours.out)[0], scratch.path());
+    ended(&ours.verify_with(&ours.at("16993"), &file, &closed_port()), 0, "satisfied");
+}
+
 #[test]
 fn tls_beside_cleartext_is_proven_and_cleartext_not_judged() {
     let scratch = scratch();
@@ -346,7 +376,7 @@ fn a_power_state_that_cannot_be_read_is_no_proof() {
     for fault in ["fault", "http-400", "http-500", "drop-before", "drop-after", "garbage"] {
         let scratch = scratch();
         let fault = format!("wsman:CIM_AssociatedPowerManagementService.Get={fault}#*");
-        let ours = Ours::client_mode_with(scratch.path(), &fault);
+        let ours = Ours::client_mode_of(scratch.path(), "vpro-desktop-amt16", &["--fault", &fault]);
         let result = ended(&ours.verify(&ours.at("16992")), 5, "answer-unusable");
         let text = result["text"].as_str().unwrap();
         assert!(text.contains("took the login") && !text.contains("No login was sent"), "{fault}: {text}");

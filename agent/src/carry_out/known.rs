@@ -23,7 +23,7 @@ use super::proof::{ADMIN, prove, read_realm};
 use super::record::{Held, Proven, incomplete, record_proof};
 use super::rotate::change_password;
 use super::setup::Session;
-use super::{Run, addresses, settings};
+use super::{Run, addresses, self_made, settings};
 use crate::known::Known;
 use crate::secrets::Password;
 use crate::state::hex;
@@ -133,7 +133,10 @@ async fn proceed(
     };
 
     let proven = Proven { mode, held: &held, changed: changes, way, ..Proven::new(&open) };
-    if wanted.is_empty() && addresses::left_open(run.history, &realm).is_none() {
+    if wanted.is_empty()
+        && addresses::left_open(run.history, &realm).is_none()
+        && !self_made::is_unknown(run, &realm)
+    {
         return match bare {
             Some(bare) => Ok(bare),
             None => record_proof(run, step, &proven),

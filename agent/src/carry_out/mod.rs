@@ -40,6 +40,7 @@ mod prune;
 mod quirks;
 mod record;
 mod rotate;
+mod self_made;
 mod settings;
 mod setup;
 mod stage;

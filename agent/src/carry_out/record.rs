@@ -40,6 +40,7 @@ pub(super) struct Proven<'a> {
 pub(super) struct Held {
     pub(super) settings: Vec<String>,
     pub(super) tls_pin: Option<String>,
+    pub(super) network_pin: Option<String>,
     pub(super) tls_leaf: Option<TlsLeaf>,
     pub(super) mebx_escrow: Option<String>,
     /// The event of that proof.
@@ -51,6 +52,7 @@ impl Held {
         Self {
             settings: ours.settings.clone(),
             tls_pin: ours.tls_pin.clone(),
+            network_pin: ours.network_pin.clone(),
             tls_leaf: ours.tls_leaf.clone(),
             mebx_escrow: ours.mebx_escrow.clone(),
             event: Some(ours.event.clone()),
@@ -76,10 +78,22 @@ impl Held {
 impl<'a> Proven<'a> {
     /// Client control mode by this run, with nothing set besides.
     pub(super) fn new(open: &'a OpenChange) -> Self {
-        const NO_SETTINGS: &Applied =
-            &Applied { settings: Vec::new(), mebx_escrow: None, tls: None, addresses: None, wifi: None };
-        const NOTHING_HELD: &Held =
-            &Held { settings: Vec::new(), tls_pin: None, tls_leaf: None, mebx_escrow: None, event: None };
+        const NO_SETTINGS: &Applied = &Applied {
+            settings: Vec::new(),
+            mebx_escrow: None,
+            tls: None,
+            addresses: None,
+            wifi: None,
+            network_pin: None,
+        };
+        const NOTHING_HELD: &Held = &Held {
+            settings: Vec::new(),
+            tls_pin: None,
+            network_pin: None,
+            tls_leaf: None,
+            mebx_escrow: None,
+            event: None,
+        };
         Self {
             open,
             mode: "ccm",
@@ -109,6 +123,12 @@ impl<'a> Proven<'a> {
         self.applied.tls.as_ref().map(|tls| &tls.pin).or(self.held.tls_pin.as_ref())
     }
 
+    /// What AMT made for itself, until it is given one.
+    fn network_pin(&self) -> Option<&String> {
+        let pin = self.applied.network_pin.as_ref().or(self.held.network_pin.as_ref());
+        pin.filter(|_| self.tls_pin().is_none())
+    }
+
     fn tls_leaf(&self) -> Option<&TlsLeaf> {
         self.applied.tls.as_ref().map(|tls| &tls.leaf).or(self.held.tls_leaf.as_ref())
     }
@@ -123,6 +143,9 @@ impl<'a> Proven<'a> {
         ]);
         if self.applied.settings.iter().any(|word| word != "mebx = true") {
             seen.push("settings read over a login of their own");
+        }
+        if self.applied.network_pin.is_some() {
+            seen.push("the certificate that AMT says it serves other machines, read over that login");
         }
         match &self.applied.tls {
             None => {}
@@ -151,6 +174,7 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
         "channel": "amt", "generation": open.generation, "realm": open.realm, "control_mode": mode,
         "escrow": open.escrow, "settings": settings, "mebx_escrow": proven.mebx_escrow(),
         "tls_certificate_sha256": proven.tls_pin(), "settings_held_by": held.event,
+        "network_certificate_sha256": proven.network_pin(),
         "tls_not_after": proven.tls_leaf().map(|leaf| leaf.not_after),
         "tls_issuer": proven.tls_leaf().map(|leaf| leaf.issuer.as_str()),
         "wired_addresses": applied.addresses.map(Kept::word), "wifi_profile": applied.wifi.map(Written::word),
@@ -225,6 +249,9 @@ pub(super) fn record_proof(run: &mut Run<'_>, step: &Step, proven: &Proven<'_>) 
     }
     if let Some(pin) = proven.tls_pin() {
         add("tls_certificate_sha256", pin.as_str().into());
+    }
+    if let Some(pin) = proven.network_pin() {
+        add("network_certificate_sha256", pin.as_str().into());
     }
     if let Some(tls) = &applied.tls {
         if let Some(issuer) = &tls.issued_by {

@@ -25,7 +25,7 @@ use super::proof::{Client, cnonce, ha1};
 use super::setup::Session;
 use super::tls::{Secured, TlsWanted, secure};
 use super::wifi::Written;
-use super::{Run, addresses, power, wifi};
+use super::{Run, addresses, power, self_made, wifi};
 use crate::probe;
 
 /// How far AMT's clock may be off after it was set (reference/amt.md 5.8), in seconds.
@@ -42,10 +42,25 @@ pub(super) struct Applied {
     /// None where nothing was written.
     pub(super) addresses: Option<Kept>,
     pub(super) wifi: Option<Written>,
+    /// SHA-256 (hex) of the certificate that AMT made for itself, where it is asked for.
+    pub(super) network_pin: Option<String>,
 }
 
 /// Writes what is wanted, and reads it back.
 pub(super) async fn apply(
+    run: &mut Run<'_>,
+    session: &mut Session<'_>,
+    mode: ControlMode,
+    wanted: &AmtSettings,
+) -> Result<Applied, Failure> {
+    let mut applied = write_all(run, session, mode, wanted).await?;
+    if applied.tls.is_none() {
+        applied.network_pin = self_made::read(run, session).await;
+    }
+    Ok(applied)
+}
+
+async fn write_all(
     run: &mut Run<'_>,
     session: &mut Session<'_>,
     mode: ControlMode,
@@ -156,7 +171,8 @@ async fn write_and_check(
     session.login = reader.into_login();
     run.progress.end("done");
     let mebx_escrow = mebx.map(|(_, file)| file);
-    Ok((Applied { settings: wanted.words(), mebx_escrow, tls: None, addresses, wifi }, before))
+    let applied = Applied { settings: wanted.words(), mebx_escrow, addresses, wifi, ..Applied::default() };
+    Ok((applied, before))
 }
 
 /// A login of its own: over a new channel, with a fresh nonce.

@@ -28,7 +28,7 @@ use super::peer::{Die, is_tls_only};
 use super::proof::{ADMIN, Client, cnonce, ha1, prove};
 use super::record::{Held, Proven, incomplete, record_proof};
 use super::settings::{self, mebx_password};
-use super::{Made, Run};
+use super::{Made, Run, self_made};
 use crate::probe;
 use crate::secrets::Password;
 use crate::state::{Answer, JournalEntry, fold_open, hex};
@@ -216,7 +216,7 @@ async fn activate(
             let open = session.open.clone();
             let activated = Proven { way, ..told(&mode, &open, &held, over_tls.as_ref()) };
             let bare = record_proof(run, step, &activated)?;
-            if wanted.is_empty() {
+            if wanted.is_empty() && !self_made::is_unknown(run, &session.realm) {
                 return Ok(bare);
             }
             match settings::apply(run, &mut session, mode.shown(), wanted).await {

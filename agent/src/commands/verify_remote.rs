@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use oob_policy::{
-    AmtOurs, Cleartext, Exit, History, Mutual, RemoteEnd, RemoteResult, RemoteSeen, RootKind,
-    claims_tls_only, verify_remote as judge,
+    AmtOurs, Cleartext, Exit, History, Mutual, RemoteEnd, RemoteResult, RemoteSeen, RootKind, UNKNOWN,
+    claims_tls_only, lacks_pin, verify_remote as judge,
 };
 use oob_wsman::verifier::ClientCertificate;
 use serde_json::{Value, json};
@@ -20,7 +20,8 @@ use crate::named::client_certificate;
 use crate::remote::{Address, Visitor, cleartext, prove, reach};
 use crate::report;
 use crate::state::{
-    Chain, DirStore, Journal, Kind, Medium, OrgState, Run, Signer, StateError, fold, new_run_id,
+    Chain, DirStore, Event, Journal, Kind, Medium, OrgState, Run, Signer, StateError, Stored, fold,
+    new_run_id,
 };
 
 /// What the command line names, read before anything is asked.
@@ -92,6 +93,8 @@ struct Claimed {
     amt: AmtOurs,
     /// Proofs that may be meant as well, of other provisionings.
     others: Vec<AmtOurs>,
+    /// AMT's version, as its own machine last told it.
+    version: Option<String>,
 }
 
 impl Claimed {
@@ -117,7 +120,7 @@ impl Claimed {
         let root = root.ok_or_else(|| Stop::internal("the event of the claim is not in the store"))?;
         store.check_root(device_id, root).map_err(|error| unreadable(&error))?;
         let others = meant.collect();
-        Ok(Self { root, history, amt, others })
+        Ok(Self { root, version: last_version(&stored), history, amt, others })
     }
 }
 
@@ -147,6 +150,9 @@ async fn look_for(target: &Target<'_>, mut claimed: Claimed) -> Result<(Claimed,
         return Ok((claimed, first));
     }
     for other in std::mem::take(&mut claimed.others) {
+        if lacks_pin(&other, claimed.version.as_deref()) {
+            continue;
+        }
         let before = std::mem::replace(&mut claimed.amt, other);
         let seen = look(target, &claimed).await?;
         if !is_another(&seen) {
@@ -157,9 +163,32 @@ async fn look_for(target: &Target<'_>, mut claimed: Claimed) -> Result<(Claimed,
     Ok((claimed, first))
 }
 
+/// Facts stand in the last event of a run.
+fn last_version(stored: &Stored) -> Option<String> {
+    let told = |event: &Event| {
+        let facts = event.body.get("facts")?.as_array()?;
+        let fact = |name: &str| {
+            let fact = facts.iter().find(|fact| fact.get("name").and_then(Value::as_str) == Some(name))?;
+            fact.get("value")?.as_str().filter(|value| *value != UNKNOWN)
+        };
+        fact("intel.amt.version").or_else(|| fact("intel.me.version")).map(str::to_owned)
+    };
+    let observed = stored.events.iter().filter(|it| it.event.kind == Kind::Observed);
+    observed.filter_map(|it| Some((it.event.seq, told(&it.event)?))).max().map(|(_, version)| version)
+}
+
 async fn look(target: &Target<'_>, claimed: &Claimed) -> Result<RemoteSeen, Stop> {
     let claim = &claimed.amt;
-    let transport = if claim.tls_pin.is_some() { "16993/https-digest" } else { "16992/http-digest" };
+    if lacks_pin(claim, claimed.version.as_deref()) {
+        let text = format!(
+            "AMT of this version serves other machines TLS alone, and our proof ({}) does not tell with which certificate, so \
+             nothing would tell it from others and no password is sent: run `apply --known-credential FILE --rotate` on the \
+             machine itself, whose proof will hold it",
+            claim.event
+        );
+        return Err(Stop::new(Exit::Impossible, "tls-not-pinned", text));
+    }
+    let transport = if claim.served_pin().is_some() { "16993/https-digest" } else { "16992/http-digest" };
     let mut seen = RemoteSeen {
         address: String::new(),
         transport,
@@ -231,7 +260,7 @@ fn record(
         "realm": claimed.amt.realm, "claim": claimed.amt.event, "reason": result.reason,
         "exit_code": result.exit.code(), "text": result.text, "address": seen.address,
         "transport": seen.transport, "firmware": seen.version,
-        "tls_pinned_sha256": claimed.amt.tls_pin, "cleartext": result.cleartext,
+        "tls_pinned_sha256": claimed.amt.served_pin(), "cleartext": result.cleartext,
         "mutual_tls": result.mutual_tls,
         "power": result.power, "boot": result.boot, "console": result.console,
         "proof": if result.verified_remote { json!(proof(seen)) } else { Value::Null },
@@ -283,7 +312,7 @@ fn document(
         "claimed": {
             "event": claimed.amt.event, "generation": claimed.amt.generation,
             "control_mode": claimed.amt.control_mode, "settings": claimed.amt.settings,
-            "tls_certificate_sha256": claimed.amt.tls_pin, "unfinished": claimed.history.open.is_some(),
+            "tls_certificate_sha256": claimed.amt.served_pin(), "unfinished": claimed.history.open.is_some(),
         },
         "event": event, "out": out.display().to_string(),
     })
@@ -304,6 +333,7 @@ mod tests {
             recipients: Vec::new(),
             settings: Vec::new(),
             tls_pin: None,
+            network_pin: None,
             tls_leaf: None,
             sealed_by: sealed_by.map(str::to_owned),
             mebx_escrow: None,

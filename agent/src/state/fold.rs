@@ -18,7 +18,7 @@ use crate::escrow::MAX_GENERATION;
 /// - `verified`: `{"channel": "amt", "generation": 1, "realm", "control_mode", "escrow"}` makes AMT ours;
 /// - `verified`: `{"channel": "amt", "verified_remote": true, "generation", "realm", "address"}` is a proof from another host
 ///   of that same provisioning; it has no `escrow`, so it makes nothing ours;
-///   `settings`, `tls_certificate_sha256` and `mebx_escrow` tell what else was proven or asserted then;
+///   `settings`, `tls_certificate_sha256`, `network_certificate_sha256` and `mebx_escrow` tell what else was proven or asserted then;
 /// - `note`: `{"undone_generation": 1, "escrow": file}` makes that credential no longer ours. The file name tells it from
 ///   the same generation of another store; where it is missing, every credential of the generation is meant;
 /// - `retired`: `{"channel": "amt", "ended": [file, ...]}` makes the credentials of these escrow files no longer ours: AMT was
@@ -167,6 +167,7 @@ fn amt_proofs(stored: &Stored, events: &BTreeMap<&str, &Event>) -> Vec<AmtOurs> 
             settings: settings(event),
             tls_pin: text(event, "tls_certificate_sha256"),
             tls_leaf: tls_leaf(event),
+            network_pin: text(event, "network_certificate_sha256"),
             sealed_by: sealing(&escrow).map(|event| event.run_id.clone()),
             // A password that came later does not change the one of MEBx.
             mebx_escrow: mebx_made(events, number(event, "generation")?, None)

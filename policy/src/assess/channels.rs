@@ -6,7 +6,7 @@ mod network;
 use super::Assessment;
 use crate::{
     Channel, ChannelRecord, ChannelState, Fact, Proof, RootKind, Status, TlsWish, UNKNOWN, Value, amt_reach,
-    shown, step,
+    is_tls_alone, shown, step,
 };
 
 /// All nine, in the order of [`Channel`].
@@ -67,7 +67,9 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         }
         record.credential = text_of(done.evidence.get("escrow")).map(str::to_owned);
         record.last_proof = text_of(done.evidence.get("event")).map(str::to_owned);
-        return ours(record, input, mode, &settings(done));
+        let pins = ["tls_certificate_sha256", "network_certificate_sha256"];
+        let pinned = pins.iter().any(|pin| done.evidence.contains_key(*pin));
+        return ours(record, input, mode, &settings(done), pinned);
     }
     if let Some(open) = input.indeterminate() {
         return blank(Channel::Amt, ChannelState::Unknown, shown(&open.text));
@@ -83,7 +85,8 @@ fn amt(input: &Assessment<'_>) -> ChannelRecord {
         record.confidence = Proof::Detected;
         record.credential = Some(proof.escrow.clone());
         record.last_proof = Some(proof.event.clone());
-        return ours(record, input, &proof.control_mode, &proof.settings);
+        let pinned = proof.served_pin().is_some();
+        return ours(record, input, &proof.control_mode, &proof.settings, pinned);
     }
     if let Some(open) = input.in_doubt() {
         let reason = format!(
@@ -194,7 +197,14 @@ pub(super) fn control_mode(done: Option<&crate::Outcome>) -> &'static str {
 }
 
 /// AMT that is ours, with the settings that were seen in force.
-fn ours(mut record: ChannelRecord, input: &Assessment<'_>, mode: &str, settings: &[String]) -> ChannelRecord {
+/// `pinned`: it is known which certificate AMT serves.
+fn ours(
+    mut record: ChannelRecord,
+    input: &Assessment<'_>,
+    mode: &str,
+    settings: &[String],
+    pinned: bool,
+) -> ChannelRecord {
     record.can = ability(mode, settings);
     record.needs = words(&["mains", "standby_power", "wired_link"]);
     if network::is_wireless_only(input) {
@@ -206,7 +216,12 @@ fn ours(mut record: ChannelRecord, input: &Assessment<'_>, mode: &str, settings:
     record.control_mode = Some(mode.to_owned());
     let detection = input.detection;
     let text = detection.known("intel.amt.version").or_else(|| detection.known("intel.me.version"));
-    record.reach = words(&amt_reach(text, TlsWish::among(settings)));
+    let reach = amt_reach(text, TlsWish::among(settings));
+    if is_tls_alone(&reach) && !pinned {
+        record.reason += "; which certificate it serves other machines is not on record, so `verify --remote` cannot tell it from \
+                          others until a run with `--known-credential FILE --rotate` has read it";
+    }
+    record.reach = words(&reach);
     record
 }
 

@@ -22,6 +22,18 @@ pub fn amt_reach(amt: Option<&str>, tls: Option<TlsWish>) -> Vec<&'static str> {
     }
 }
 
+/// Whether these are ports that speak TLS and no others.
+pub fn is_tls_alone(reach: &[&str]) -> bool {
+    reach == [TLS]
+}
+
+/// Whether this AMT has TLS for other machines and cleartext for its own host, with nothing set: 16.1 to 18, with a certificate
+/// that it made for itself.
+pub fn serves_its_own(amt: Option<&str>) -> bool {
+    let major = amt.and_then(version).map(|([major, ..], _)| major);
+    is_tls_alone(&amt_reach(amt, None)) && major.is_some_and(|major| major < 19)
+}
+
 impl TlsWish {
     /// What the words of a proof say of TLS.
     pub fn among(settings: &[String]) -> Option<Self> {
@@ -52,6 +64,21 @@ mod tests {
             (None, Some(Optional), &tls),
         ] {
             assert_eq!(amt_reach(version, wish), *ports, "{version:?} {wish:?}");
+        }
+    }
+
+    #[test]
+    fn amt_between_the_first_certificate_of_its_own_and_the_last_cleartext_serves_its_own() {
+        for (version, own) in [
+            (Some("16.0.15"), false),
+            (Some("16.1.25"), true),
+            (Some("17.0.1"), true),
+            (Some("18.0.5"), true),
+            (Some("19.0.5"), false),
+            (Some("unknown"), false),
+            (None, false),
+        ] {
+            assert_eq!(serves_its_own(version), own, "{version:?}");
         }
     }
 

@@ -4,7 +4,10 @@
 use serde::Serialize;
 
 use crate::assess::ability;
-use crate::{AmtOurs, Channel, ChannelRecord, ChannelState, Exit, Proof, TlsWish, is_mutual_word, shown};
+use crate::{
+    AmtOurs, Channel, ChannelRecord, ChannelState, Exit, Proof, TlsWish, amt_reach, is_mutual_word,
+    is_tls_alone, shown,
+};
 
 /// How far one look from another host came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +139,12 @@ pub fn claims_tls_only(claim: &AmtOurs) -> bool {
     TlsWish::among(&claim.settings) == Some(TlsWish::Required)
 }
 
+/// Whether AMT of this version serves other machines TLS alone by that claim, which does not tell with which certificate: then
+/// there is nothing that it could be told from others by.
+pub fn lacks_pin(claim: &AmtOurs, version: Option<&str>) -> bool {
+    claim.served_pin().is_none() && is_tls_alone(&amt_reach(version, TlsWish::among(&claim.settings)))
+}
+
 /// Whether the claim says that AMT's clients must show a certificate.
 pub fn claims_mutual_tls(claim: &AmtOurs) -> bool {
     claim.settings.iter().any(|word| is_mutual_word(word))
@@ -184,7 +193,7 @@ fn judge(claim: &AmtOurs, seen: &RemoteSeen) -> (Exit, &'static str, String) {
             RemoteEnd::OtherCertificate(found) => drift(
                 "certificate-changed",
                 format!(
-                    "{at} serves another certificate (SHA-256 {}) than the one we gave AMT: another device, somebody in \
+                    "{at} serves another certificate (SHA-256 {}) than the one of our proof: another device, somebody in \
                      between, or others set it up since.{unsent}",
                     shown(found)
                 ),
@@ -307,9 +316,9 @@ fn judge(claim: &AmtOurs, seen: &RemoteSeen) -> (Exit, &'static str, String) {
         Cleartext::Closed => "; its cleartext port closes connections without an answer",
         _ => "",
     };
-    let over = match claim.tls_pin {
+    let over = match claim.served_pin() {
         Some(_) if seen.mutual == Mutual::Demanded => {
-            "over mutual TLS with the certificate that we gave it and the client's own, without which it hangs up"
+            "over mutual TLS with the certificate of that proof and the client's own, without which it hangs up"
         }
         Some(_) => "over TLS with the certificate of that proof",
         None => "with HTTP digest, in cleartext",

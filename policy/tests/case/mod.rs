@@ -84,6 +84,7 @@ impl Case {
             settings: Vec::new(),
             tls_pin: None,
             tls_leaf: None,
+            network_pin: None,
 
             sealed_by: None,
             mebx_escrow: None,
