@@ -80,7 +80,7 @@ fn refuse_candidates(case: &Case<'_>, facts: &Facts<'_>, open: &OpenChange, draf
          back without a password (control mode {}): {}{}; open the newest with an identity and run again with \
          `--known-credential FILE`, then the next, one a run and 20 s apart",
         open.generation,
-        facts.mode,
+        shown(facts.mode),
         case.history.candidates(open),
         case.history.mebx_candidate()
     );
@@ -91,7 +91,7 @@ fn refuse_drifted(facts: &Facts<'_>, ours: &str, draft: &mut Draft) {
     let text = format!(
         "AMT is in control mode {}, and our last proof says {ours}: somebody changed it since, so nothing is touched; find \
          out who, then unprovision it by hand",
-        facts.mode
+        shown(facts.mode)
     );
     refuse(draft, Exit::Drift, "control-mode-drift", text);
 }
@@ -100,8 +100,8 @@ fn refuse_others(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
     let text = format!(
         "AMT is provisioned (state {}, control mode {}), and nothing in org state shows that we did it, so it is not \
          touched: {}; then run again",
-        facts.provisioning,
-        facts.mode,
+        shown(facts.provisioning),
+        shown(facts.mode),
         known::way_out(case, facts)
     );
     refuse(draft, Exit::Impossible, "provisioned-by-others", text);
@@ -245,7 +245,8 @@ fn set_up(case: &Case<'_>, facts: &Facts<'_>, draft: &mut Draft) {
     };
     let reason = case.reason(&format!(
         "asks to use AMT{besides}; it is {} and its provisioning state is {}",
-        facts.verdict, facts.provisioning
+        facts.verdict,
+        shown(facts.provisioning)
     ));
     draft.steps.push(match mode {
         ModeWish::Ccm => Step {
