@@ -10,11 +10,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use oob_tests::provisioning::{PASSPHRASE, SETTINGS, fixture, leaf_key, policy, raise_serial};
+use oob_tests::server::closed_port;
 use oob_tests::{Machine, agent_command, files, scratch, text};
 
 use crate::honesty::sealed;
 use crate::known::{of_others, taking};
-use crate::remote::{Ours, closed_port};
+use crate::remote::Ours;
 
 use crate::use_ccm::{arguments, escrow_files, open};
 use crate::{lockdown_whole, upgrade, use_acm};

@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use oob_tests::server::closed_port;
 use oob_tests::{agent, code, installed, json, scratch, text};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::remote::{Ours, closed_port, forged, hex};
+use crate::remote::{Ours, forged, hex};
 
 /// `openssl s_server`, whose plain side is carried to AMT's cleartext port.
 struct OldTls {

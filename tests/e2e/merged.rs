@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use oob_tests::provisioning::{Org, policy, raise_serial};
+use oob_tests::server::closed_port;
 use oob_tests::{Machine, agent, code, files, json, pthi, scratch, text};
 use serde_json::{Value, json};
 
 use crate::honesty::passwords_outside_escrow;
 use crate::known::{CHANGE, live, name, opened, with};
-use crate::remote::closed_port;
 use crate::use_acm::{apply, arguments};
 use crate::use_ccm::{escrow_files, open};
 

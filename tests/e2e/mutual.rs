@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 
 use crate::honesty::passwords_outside_escrow;
 use crate::known::{live, opened, taking, with};
-use crate::remote::closed_port;
 use crate::use_acm::apply;
 use crate::use_ccm::open;
+use oob_tests::server::closed_port;
 
 /// The purpose "AMT console over the network" (reference/amt.md 5.9).
 const CONSOLE: &[u64] = &[2, 16, 840, 1, 113741, 1, 2, 1];

@@ -2,19 +2,15 @@
 //! are none.
 
 use std::fs;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::{Signer, SigningKey};
 use oob_tests::provisioning::Org;
-use oob_tests::server::Server;
+use oob_tests::server::{Server, closed_port};
 use oob_tests::{Machine, agent, code, files, json, scratch, text};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -116,18 +112,6 @@ pub(crate) fn payload(file: &Path) -> Value {
     let envelope: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
     let payload = BASE64_STANDARD.decode(envelope["payload"].as_str().unwrap()).unwrap();
     serde_json::from_slice(&payload).unwrap()
-}
-
-/// An address that refuses connections: bound and never listening, so that nobody else is given it.
-pub(crate) fn closed_port() -> String {
-    static BOUND: OnceLock<(OwnedFd, SocketAddr)> = OnceLock::new();
-    let (_, address) = BOUND.get_or_init(|| {
-        let bound = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-        bind(&bound, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let address = getsockname(&bound).unwrap().try_into().unwrap();
-        (bound, address)
-    });
-    address.to_string()
 }
 
 fn ended(run: &Output, exit: i32, reason: &str) -> Value {

@@ -1,9 +1,12 @@
 //! Servers that are no AMT.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
 
 use crate::text;
 
@@ -65,4 +68,20 @@ fn read_request(stream: &mut TcpStream) -> String {
             return request;
         }
     }
+}
+
+/// An address that refuses connections: bound and never listening, so that nobody else is given it.
+///
+/// # Panics
+/// Where no port can be had.
+pub fn closed_port() -> String {
+    static BOUND: OnceLock<(OwnedFd, SocketAddr)> = OnceLock::new();
+    let (_, address) = BOUND.get_or_init(|| {
+        let bound = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .expect("making a socket");
+        bind(&bound, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = getsockname(&bound).unwrap().try_into().unwrap();
+        (bound, address)
+    });
+    address.to_string()
 }
