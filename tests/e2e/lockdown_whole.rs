@@ -73,6 +73,15 @@ impl Story {
         self.assert_rests();
     }
 
+    /// The next run takes back first what one before it left, goes the whole way, and blames nobody.
+    #[track_caller]
+    fn assert_ends_what_is_ours(&self, first: &str) {
+        let run = self.run();
+        self.assert_locked(&run);
+        assert_eq!(steps(&run), [first, "amt.setup-acm", "amt.unprovision", "neutralize.lockdown"]);
+        assert!(!text(&run.stdout).contains("amt-provisioned-by-others"), "{}", told(&run));
+    }
+
     #[track_caller]
     fn assert_mebx_in_escrow(&self) {
         let state = self.machine.state();
@@ -328,10 +337,7 @@ fn killed_between_announcement_and_commit_it_is_taken_back_and_done_again() {
         let story = Story::new("vpro-desktop-amt19", scratch.path(), &["--fault", fault]);
         assert_eq!(code(&story.run()), None, "{fault}: killed");
         assert_eq!(story.machine.state()["provisioning_state"], 1, "{fault}");
-        let again = story.run();
-        story.assert_locked(&again);
-        assert_eq!(steps(&again), ["amt.undo", "amt.setup-acm", "amt.unprovision", "neutralize.lockdown"]);
-        assert!(!text(&again.stdout).contains("amt-provisioned-by-others"), "{fault}: {}", told(&again));
+        story.assert_ends_what_is_ours("amt.undo");
     }
 }
 
@@ -346,10 +352,7 @@ fn unprovisioning_that_stopped_half_way_is_ended_only_where_it_is_ours() {
         let realm = story.machine.state()["realm"].as_str().unwrap().to_owned();
         let entry = format!("{{\"entry\":\"leaving\",\"realm\":\"{realm}\",\"call\":\"x\"}}");
         write_journal(&story.out, &[&entry]);
-        let run = story.run();
-        story.assert_locked(&run);
-        assert_eq!(steps(&run), ["amt.stop", "amt.setup-acm", "amt.unprovision", "neutralize.lockdown"]);
-        assert!(!text(&run.stdout).contains("amt-provisioned-by-others"), "{profile}: {}", told(&run));
+        story.assert_ends_what_is_ours("amt.stop");
     }
 }
 
