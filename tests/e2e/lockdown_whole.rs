@@ -239,25 +239,19 @@ fn the_mebx_password_of_before_is_not_asserted_once_somebody_enabled_amt_again()
     let certificate = format!(", certificate = \"file:{}\"", dir.join("bundle.pem").display());
     fs::write(&asking, rule.replacen(&certificate, "", 1)).unwrap();
     raise_serial(&asking, 2);
+    let unasserted = |machine: &Machine| {
+        let run = apply(machine, &asking, &out);
+        let told = (code(&run), json(&run)["reason"].clone());
+        assert_eq!(told, (Some(8), "default-mebx-password".into()), "{}", text(&run.stdout));
+        run
+    };
     // Where that run dies, its journal still knows.
     assert_eq!(code(&apply(&machine, &asking, &out)), None, "it was killed");
-    let run = apply(&machine, &asking, &out);
-    assert_eq!(
-        (code(&run), &json(&run)["reason"]),
-        (Some(8), &"default-mebx-password".into()),
-        "{}",
-        told(&run)
-    );
+    let run = unasserted(&machine);
     assert_eq!(json(&run)["outcomes"][0]["step"], "neutralize.locked-down");
     drop(machine);
     let machine = Machine::start("vpro-desktop-amt16", &dir.join("vpro"), &[]);
-    let run = apply(&machine, &asking, &out);
-    assert_eq!(
-        (code(&run), &json(&run)["reason"]),
-        (Some(8), &"default-mebx-password".into()),
-        "{}",
-        told(&run)
-    );
+    let run = unasserted(&machine);
     let outcome = json(&run)["outcomes"][0].clone();
     assert_eq!(
         (&outcome["step"], &outcome["evidence"]["mebx"]),
